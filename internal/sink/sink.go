@@ -1,0 +1,99 @@
+// Package sink is the contract between the bridge's publisher and a broker. A Sink sends batches and reports what became of them; order,
+// retries, dead letters and metrics are the publisher's, once for all brokers. It knows a broker and no vendor.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// Sink delivers batches to one broker.
+//
+// A lane is the unit of order: the publisher has at most one batch of a lane out at a time, and sends an unmarked failed batch again before
+// anything newer of its lane. Records of one key always share a lane.
+type Sink interface {
+	Limits() Limits
+	// Lane is in [0, Limits().Lanes) and fixed for a record while the process lives.
+	Lane(r *spool.Record) int
+	// Send starts b and returns; b.Done is called exactly once per Send, from any goroutine, also inside Send. At the first Send
+	// of a batch the sink stamps b.FirstSent and b.Place. One goroutine calls Send.
+	//
+	// Errors reported by Done: unmarked means worth retrying for ever (retry.After: not before); [ErrUnsure]; [Rejected].
+	Send(b *Batch)
+	// Mark is the place from which Landed must look so that it sees whatever of the open batches was stored. open is every batch sent and
+	// not done, also those waiting for a retry.
+	Mark(open []*Batch) []byte
+	// Landed calls found with the id of every record of ours that the broker stored after mark. Nothing is out meanwhile. A nil mark
+	// finds nothing. [ErrBrokerLost] says that the broker's log was re-created or ends before mark: nothing can be told.
+	Landed(ctx context.Context, mark []byte, found func(id string)) error
+	// Close returns when every batch out was answered or ctx has ended; batches still out are then answered with an error. Idempotent; nothing is
+	// sent after it.
+	Close(ctx context.Context) error
+}
+
+// Limits is what a sink wants of the publisher.
+type Limits struct {
+	Lanes    int // how many lanes there are
+	InFlight int // batches out at a time, over all lanes
+	Records  int // records per batch
+	Bytes    int // data bytes per batch; a single record may exceed it
+}
+
+// Batch is some records of one lane, in order. The publisher makes it; a sink must not keep it after Done.
+type Batch struct {
+	Lane    int
+	Records []spool.Record
+	// FirstSent is when the batch was first given to the broker, Place the newest place in the broker's log known then. Zero until the
+	// first Send; they stay through retries.
+	FirstSent time.Time
+	Place     []byte
+
+	report func(*Batch, error)
+	out    atomic.Bool
+}
+
+// NewBatch makes a batch whose Done calls report.
+func NewBatch(lane int, records []spool.Record, report func(*Batch, error)) *Batch {
+	return &Batch{Lane: lane, Records: records, report: report}
+}
+
+// Out is called by the publisher before each Send: it arms Done for that Send.
+func (b *Batch) Out() {
+	if b.out.Swap(true) {
+		panic("sink: batch sent while it is out")
+	}
+}
+
+// Done reports what became of the batch: nil when the broker has stored all of it. Exactly once per Send; a second call panics,
+// because the publisher may have reused the lane by then.
+func (b *Batch) Done(err error) {
+	if !b.out.Swap(false) {
+		panic("sink: batch done twice")
+	}
+	b.report(b, err)
+}
+
+// ErrUnsure says that the batch may be stored and that the broker would not recognise a repeat. The publisher asks Landed before it sends
+// anything again.
+var ErrUnsure = errors.New("may be stored, and the broker no longer recognises a repeat")
+
+// ErrBrokerLost says that the broker's log was re-created or ends before the mark.
+var ErrBrokerLost = errors.New("the broker's log was re-created or ends before the last confirmed place")
+
+// Rejected says that nothing of the batch was stored and that the named records never will be. None named: one of them is to blame, and
+// the publisher halves the batch until one is left.
+type Rejected struct {
+	Pos []spool.Pos
+	Err error
+}
+
+// Error describes the broker's refusal.
+func (r *Rejected) Error() string { return fmt.Sprintf("rejected by the broker: %v", r.Err) }
+
+// Unwrap is the broker's refusal.
+func (r *Rejected) Unwrap() error { return r.Err }
