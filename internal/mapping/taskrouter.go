@@ -1,0 +1,186 @@
+package mapping
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/source"
+)
+
+// TaskRouter maps the frames of Twilio TaskRouter's worker sockets, dialect v2 (TaskRouter wire notes, sections 6 and 8). A live frame is one
+// message of the socket. A state frame is the worker's snapshot, joined from the answers of the event bridge:
+//
+//	{"worker": {…}, "reservations": [{…}, …], "channels": [{…}, …]}
+//
+// with the objects of sections 8.1, 8.4 and 8.3; channels only where they were asked for.
+type TaskRouter struct{ policy *Policy }
+
+var _ Mapper = (*TaskRouter)(nil)
+
+// NewTaskRouter returns a mapper whose events hold what p allows.
+func NewTaskRouter(p *Policy) *TaskRouter { return &TaskRouter{policy: p} }
+
+// Map implements [Mapper]. A snapshot of which a part cannot be mapped is Unmapped; its other parts are told all the same.
+func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error) Outcome {
+	c := call{policy: t.policy, view: v, feed: f.Feed, received: event.InstantOf(f.Received), emit: emit}
+	var typeRaw string
+	doc, why := object(f.Body)
+	switch {
+	case why != "":
+	case f.Feed == source.Live:
+		var payload gjson.Result
+		typeRaw, payload = envelope(doc)
+		if typeRaw == "init" || typeRaw == "error" {
+			return Control
+		}
+		why = c.live(typeRaw, payload)
+	case f.Feed == source.State:
+		why = c.state(doc)
+	default:
+		why = otherFeed
+	}
+	switch {
+	case why != "":
+		c.unmapped(describe(f.Body, doc, typeRaw, why))
+		return Unmapped
+	case c.emitted:
+		return Mapped
+	}
+	return Repeat
+}
+
+// envelope takes a message apart (section 4.4).
+func envelope(doc gjson.Result) (eventType string, payload gjson.Result) {
+	doc.ForEach(func(name, v gjson.Result) bool {
+		switch name.Str {
+		case "event_type":
+			eventType = ""
+			if v.Type == gjson.String {
+				eventType = v.Str
+			}
+		case "payload":
+			payload = v
+		}
+		return true
+	})
+	return eventType, payload
+}
+
+// live maps one message of the socket (section 6).
+func (c *call) live(eventType string, payload gjson.Result) reason {
+	if eventType == "" {
+		return noEventType
+	}
+	t := liveType(eventType)
+	switch {
+	case t == "":
+		return unknownType
+	case !payload.IsObject():
+		return noPayload
+	}
+	switch t {
+	case event.AgentActivityChanged, event.AgentAttributesChanged:
+		return c.worker(t, payload)
+	case event.AgentCapacityChanged:
+		return c.channel(t, payload)
+	case event.TaskUpdated, event.TaskCanceled, event.TaskCompleted, event.TaskWrapping, event.ReservationFailed:
+		return c.task(t, payload)
+	case event.TaskTransferInitiated, event.TaskTransferAttemptFailed, event.TaskTransferSucceeded, event.TaskTransferFailed,
+		event.TaskTransferCanceled:
+		return c.transfer(t, payload)
+	}
+	return c.reservation(t, payload)
+}
+
+// call is one call of Map.
+type call struct {
+	policy   *Policy
+	view     *View
+	feed     source.Feed
+	received event.Instant
+	emit     func(*event.Event) error
+
+	emitted bool
+	failed  bool // emit refused an event: nothing more is told
+}
+
+// telling is an event and its blocks in one allocation.
+type telling struct {
+	event.Event
+	agent       event.Agent
+	task        event.Task
+	reservation event.Reservation
+	timing      event.Timing
+	transfer    event.Transfer
+	channel     event.Channel
+}
+
+// begin begins an event about the call's agent with what every event has; key is its partition key and correlation id. The agent block
+// holds the activity last told, and no attributes: a view has none.
+func (c *call) begin(id string, t event.Type, subject, key string) *telling {
+	a := &c.view.Agent
+	e := &telling{
+		Event: event.Event{
+			ID: id, Source: a.URI, Type: t, Subject: subject, PartitionKey: key, CorrelationID: key, Origin: event.OriginSocket,
+			Time: c.received, TimeSource: event.TimeReceived,
+		},
+		agent: event.Agent{
+			ID: a.ID, Name: c.policy.agentName("", c.view.Name), ActivityID: c.view.Activity.ID, ActivityName: c.view.Activity.Name,
+			Available: c.view.Activity.Available, ActivitySince: c.view.Activity.Since,
+		},
+	}
+	e.Data.Provider, e.Data.AccountID, e.Data.SiteID = event.Provider(a.Provider), a.Account, a.Site
+	e.Data.Agent = &e.agent
+	if c.feed == source.State {
+		e.Origin = event.OriginSnapshot
+	}
+	return e
+}
+
+// at sets the time of the fact where the vendor wrote one.
+func (e *telling) at(vendor event.Instant) {
+	if vendor != 0 {
+		e.Time, e.TimeSource = vendor, event.TimeVendor
+	}
+}
+
+// moment is the time of the fact as far as the vendor told it; 0 where only the receipt is known.
+func (e *telling) moment() event.Instant {
+	if e.TimeSource == event.TimeReceived {
+		return 0
+	}
+	return e.Time
+}
+
+// raw keeps the vendor's object where the policy says so.
+func (c *call) raw(e *telling, o gjson.Result) {
+	if !c.policy.raw {
+		return
+	}
+	var compact bytes.Buffer
+	if json.Compact(&compact, []byte(o.Raw)) == nil { // object has validated it
+		e.Data.Raw = compact.Bytes()
+	}
+}
+
+func (c *call) tell(e *telling) {
+	if c.failed {
+		return
+	}
+	if err := c.emit(&e.Event); err != nil {
+		c.failed = true
+		return
+	}
+	c.emitted = true
+}
+
+func (c *call) unmapped(u *event.Unmapped) {
+	agent := c.view.Agent.ID
+	e := c.begin("", event.BridgeUnmapped, agent+":unmapped", agent)
+	e.Origin = event.OriginBridge
+	e.Data.Unmapped = u
+	c.tell(e)
+}
