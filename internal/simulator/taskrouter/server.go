@@ -1,0 +1,133 @@
+package taskrouter
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	socketPath  = "/v1/wschannels"
+	controlPath = "/_sim"
+)
+
+func (s *Simulator) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+socketPath, s.serveSocket)
+	mux.HandleFunc("POST "+socketPath, s.serveCommand)
+	mux.HandleFunc("GET "+controlPath+"/ledger", s.serveLedger)
+	mux.HandleFunc("GET "+controlPath+"/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.State()) })
+	mux.HandleFunc("POST "+controlPath+"/fault", s.serveFault)
+	return mux
+}
+
+// serveSocket is an upgrade, and then the socket's reading side until the session ends.
+func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
+	g, err := s.admit(r)
+	if err != nil {
+		s.refuseUpgrade(rw, err)
+		return
+	}
+	conn, err := s.upgrader.Upgrade(rw, r, nil)
+	if err != nil {
+		s.log.Debug("not a WebSocket handshake", zap.Error(err))
+		return
+	}
+	defer func() { _ = conn.Close() }() // most often closed already
+
+	q := r.URL.Query()
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return
+	}
+	k := newSocket(conn, s.world.worker(g.worker))
+	k.offline = q.Get("setWorkerOfflineIfDisconnected") != "false" // true is the documented default
+	if !s.o.KeepAfterExpiry {
+		k.expires = g.expires
+	}
+	s.attach(k, g, q.Get("closeExistingSessions") == "true")
+	s.sockets.Add(1) // under mu, so that it cannot come after Run's Wait
+	s.mu.Unlock()
+	defer s.sockets.Done()
+
+	go k.write(s.o.Heartbeat, &s.ledger) // ends before this handler does
+	k.read(s.countClientFrame)
+	s.mu.Lock()
+	s.detach(k)
+	s.mu.Unlock()
+	k.stop(ending{})
+	<-k.ended
+}
+
+// admit counts the dial and decides about it.
+func (s *Simulator) admit(r *http.Request) (grant, error) {
+	now := time.Now()
+	s.mu.Lock()
+	s.dials[now.Unix()]++
+	s.mu.Unlock()
+	token := r.URL.Query().Get("token")
+	if token == "" {
+		return grant{}, &statusError{http.StatusBadRequest, "The token query parameter is missing"}
+	}
+	g, err := s.verify(token)
+	if err != nil {
+		return grant{}, err
+	}
+	if status := s.refusing(g.worker, now); status != 0 {
+		return grant{}, &statusError{status, "Refused by an injected fault"}
+	}
+	return g, nil
+}
+
+func (s *Simulator) refuseUpgrade(rw http.ResponseWriter, err error) {
+	status := writeError(rw, err)
+	s.mu.Lock()
+	s.refused[status]++
+	s.mu.Unlock()
+	s.log.Debug("upgrade refused", zap.Error(err))
+}
+
+func (s *Simulator) countClientFrame() {
+	s.mu.Lock()
+	s.clientFrames++
+	s.mu.Unlock()
+}
+
+func (s *Simulator) serveLedger(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(rw)
+	for _, e := range s.Ledger() {
+		if out.Encode(e) != nil { // the client has gone
+			return
+		}
+	}
+}
+
+// writeError answers in the vendor's form (section 7.3). Clients need message.
+func writeError(rw http.ResponseWriter, err error) (status int) {
+	e := &statusError{status: http.StatusInternalServerError, message: "internal error"}
+	errors.As(err, &e)
+	code := 20000 + e.status
+	switch e.status {
+	case http.StatusBadRequest:
+		code = 20001
+	case http.StatusUnauthorized:
+		code = 20101
+	}
+	writeJSON(rw, e.status, struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Status  int    `json:"status"`
+	}{code, e.message, e.status})
+	return e.status
+}
+
+func writeJSON(rw http.ResponseWriter, status int, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(status)
+	_ = json.NewEncoder(rw).Encode(v) // fails only when the client has gone
+}

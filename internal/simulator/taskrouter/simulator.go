@@ -1,0 +1,250 @@
+// Package taskrouter simulates the vendor's side of the TaskRouter worker WebSocket, version 2: the event bridge with its sockets and
+// command POSTs, a workspace that lives, and faults on demand. It keeps a ledger of every event that it told, which is the truth that a
+// consumer's output is judged by, and it notes whatever clients do that an observer must not. It shares no code with the client side, so
+// that an error of one cannot hide in the other.
+//
+// The wire is that of TaskRouter wire notes, sections 1 to 9. Where the service's behaviour is not known, this package chooses: a token
+// is refused with 401, 403 or 400 at the upgrade, a session ends at its token's exp with close code 1008, and events of one cause come
+// in the order of section 9.
+package taskrouter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
+)
+
+// Options of a simulator. The zero value is useful.
+type Options struct {
+	Listen          string        // host:port, default "127.0.0.1:0"
+	Workers         int           // at start, default 10
+	Rate            float64       // ledger entries per second over all workers; 0: nothing happens but by Step
+	Seed            uint64        // decides the SIDs of workers, activities and channels, and the sequence of events
+	Account         string        // AC SID; this and the next three have fixed defaults
+	Workspace       string        // WS SID
+	APIKey          string        // SK SID
+	APISecret       string        // signs access tokens
+	Heartbeat       time.Duration // default 15 s
+	KeepAfterExpiry bool          // leave sockets open when their token expires
+}
+
+func (o *Options) setDefaults() error {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&o.Listen, "127.0.0.1:0"},
+		{&o.Account, "AC00000000000000000000000000000001"},
+		{&o.Workspace, "WS00000000000000000000000000000001"},
+		{&o.APIKey, "SK00000000000000000000000000000001"},
+		{&o.APISecret, "simulated-secret-for-loopback-use"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	if o.Workers == 0 {
+		o.Workers = 10
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 15 * time.Second
+	}
+	if o.Workers < 1 || o.Rate < 0 || o.Heartbeat < 0 {
+		return errors.New("simulator: workers must be at least 1, rate and heartbeat not negative")
+	}
+	return nil
+}
+
+// Simulator is safe for concurrent use.
+type Simulator struct {
+	o        Options
+	log      *zap.Logger
+	listener net.Listener
+	upgrader websocket.Upgrader
+	ledger   ledger
+
+	// mu makes "change the state, take the ledger's next number, queue to the worker's sockets" one step. Reads of the state take it too.
+	// So an event is either in what a read returns or on the socket afterwards.
+	mu              sync.Mutex
+	world           *world
+	stopped         bool // no workload any more
+	closing         bool // no socket any more
+	sockets         sync.WaitGroup
+	dials           map[int64]int
+	refused         map[int]int
+	posts           map[postKey]int
+	presenceChanges int
+	evictions       int
+	clientFrames    int
+	faults          []faultRecord
+}
+
+// New listens, so that Ready can tell the URL, and fills the workspace. Clients are served, and the listener is closed, by Run.
+func New(o Options, log *zap.Logger) (*Simulator, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("simulator: choose another address to listen on: %w", err)
+	}
+	s := &Simulator{
+		o: o, log: log, listener: listener,
+		upgrader: websocket.Upgrader{
+			ReadBufferSize: 1024, WriteBufferPool: new(sync.Pool), CheckOrigin: func(*http.Request) bool { return true },
+		},
+		dials: map[int64]int{}, refused: map[int]int{}, posts: map[postKey]int{},
+	}
+	s.world = newWorld(owner{o.Account, o.Workspace}, o.Seed, time.Now, s.tell)
+	for range o.Workers {
+		s.world.addWorker()
+	}
+	return s, nil
+}
+
+// tell is the world's emit; s.mu is held, but by New.
+func (s *Simulator) tell(w *worker, e Entry, payload any) {
+	e.Worker, e.At = w.sid, time.Now().UTC()
+	f := frame{kind: websocket.TextMessage, seq: s.ledger.append(e)}
+	if len(w.sockets) > 0 {
+		f.data = []byte(text(envelope{e.EventType, payload}))
+	}
+	for _, k := range w.sockets {
+		k.enqueue(f)
+	}
+}
+
+// Run serves, and drives the workload, until ctx ends. It then closes every socket with code 1001 and returns when all goroutines have
+// ended. It may be called once.
+func (s *Simulator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	if s.o.Rate > 0 {
+		running.Go(func() { s.work(ctx) })
+	}
+	server := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(s.log)}
+	failed := make(chan error, 1)
+	running.Go(func() { failed <- server.Serve(s.listener) })
+	s.log.Info("simulator serves", zap.String("address", s.listener.Addr().String()), zap.Int("workers", s.o.Workers), zap.Float64("rate", s.o.Rate))
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("simulator: serve: %w", err)
+	}
+	cancel()
+	s.closeSockets()
+	s.sockets.Wait()
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer done()
+	if server.Shutdown(grace) != nil {
+		_ = server.Close() // a request that outlives the grace is cut off
+	}
+	running.Wait()
+	return err
+}
+
+func (s *Simulator) closeSockets() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	for _, k := range s.allSockets() {
+		s.detach(k)
+		k.stop(ending{code: websocket.CloseGoingAway, reason: "simulator stops"})
+	}
+}
+
+// allSockets requires s.mu.
+func (s *Simulator) allSockets() []*socket {
+	var all []*socket
+	for _, w := range s.world.workers {
+		all = append(all, w.sockets...)
+	}
+	return all
+}
+
+// StopWorkload ends the workload; sockets, heartbeats and reads go on. It returns when all that was told has been written to every
+// socket that is neither muted nor lost.
+func (s *Simulator) StopWorkload() {
+	s.mu.Lock()
+	s.stopped = true
+	all := s.allSockets()
+	s.mu.Unlock()
+	for _, k := range all {
+		k.flush()
+	}
+}
+
+// Step lets the workspace live on, whatever Rate says, until at least n entries have been added to the ledger.
+func (s *Simulator) Step(n int) {
+	for want := s.ledger.len() + n; s.ledger.len() < want; {
+		s.mu.Lock()
+		s.world.step()
+		s.mu.Unlock()
+	}
+}
+
+// AddWorker hires one more worker and returns its SID.
+func (s *Simulator) AddWorker() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.world.addWorker().sid
+}
+
+// Send writes one text frame, whatever it holds, to the worker's sockets. It has no ledger entry.
+func (s *Simulator) Send(worker, raw string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.world.worker(worker)
+	if w == nil {
+		return fmt.Errorf("simulator: no worker %q; Ready lists them", worker)
+	}
+	for _, k := range w.sockets {
+		k.enqueue(frame{kind: websocket.TextMessage, data: []byte(raw)})
+	}
+	return nil
+}
+
+func (s *Simulator) knows(worker string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.world.worker(worker) != nil
+}
+
+// Ledger returns a copy of all entries so far, in order.
+func (s *Simulator) Ledger() []Entry { return s.ledger.all() }
+
+// Ready is what a client needs to know.
+type Ready struct {
+	EventBridgeURL string   `json:"event_bridge_url"` // for sockets with ws:// instead of http://
+	ControlURL     string   `json:"control_url"`      // + /ledger, /state, /fault
+	Account        string   `json:"account"`
+	Workspace      string   `json:"workspace"`
+	APIKey         string   `json:"api_key"`
+	APISecret      string   `json:"api_secret"`
+	Workers        []string `json:"workers"` // SIDs
+}
+
+// Ready may be called at once after New.
+func (s *Simulator) Ready() Ready {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	base := "http://" + s.listener.Addr().String()
+	r := Ready{
+		EventBridgeURL: base + socketPath, ControlURL: base + controlPath,
+		Account: s.o.Account, Workspace: s.o.Workspace, APIKey: s.o.APIKey, APISecret: s.o.APISecret,
+	}
+	for _, w := range s.world.workers {
+		r.Workers = append(r.Workers, w.sid)
+	}
+	return r
+}

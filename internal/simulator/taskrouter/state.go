@@ -1,0 +1,94 @@
+package taskrouter
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// State is what the simulator saw clients do, also the body of GET /_sim/state. PresenceChanges, Evictions and ClientFrames are 0 for
+// clients that only observe.
+type State struct {
+	Workers         []WorkerState  `json:"workers"`
+	Dials           []Dials        `json:"dials"`            // by second, only those with any; refused ones too
+	Refused         []StatusCount  `json:"refused"`          // upgrades, by status
+	Posts           []PostCount    `json:"posts"`            // commands, by route and status
+	PresenceChanges int            `json:"presence_changes"` // times that a client's doing ended another session or set a worker offline
+	Evictions       int            `json:"evictions"`        // sockets closed because of closeExistingSessions=true
+	ClientFrames    int            `json:"client_frames"`    // text, binary and ping frames received
+	Faults          []FaultApplied `json:"faults"`
+	FaultSeconds    float64        `json:"fault_seconds"` // the sum of Faults' seconds times workers: what gaps may be blamed on
+}
+
+// WorkerState counts one worker's sockets.
+type WorkerState struct {
+	Worker string `json:"worker"`
+	Now    int    `json:"now"`
+	Max    int    `json:"max"` // most at the same time
+	Opened int    `json:"opened"`
+}
+
+// Dials is the number of upgrade requests in one second.
+type Dials struct {
+	Second int64 `json:"second"` // since the epoch
+	Count  int   `json:"count"`
+}
+
+// StatusCount counts answers of one HTTP status.
+type StatusCount struct {
+	Status int `json:"status"`
+	Count  int `json:"count"`
+}
+
+// PostCount counts commands, such as "GET Workers/{WK}", by HTTP status.
+type PostCount struct {
+	Route  string `json:"route"`
+	Status int    `json:"status"`
+	Count  int    `json:"count"`
+}
+
+// FaultApplied is an injected fault.
+type FaultApplied struct {
+	Fault
+	At       time.Time `json:"at"`
+	Affected int       `json:"affected"` // workers
+	Seconds  float64   `json:"seconds"`  // for how long so far; 0 for kinds without duration and for a mute without end
+}
+
+// State returns a copy.
+func (s *Simulator) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	st := State{
+		Workers: []WorkerState{}, Dials: []Dials{}, Refused: []StatusCount{}, Posts: []PostCount{}, Faults: []FaultApplied{},
+		PresenceChanges: s.presenceChanges, Evictions: s.evictions, ClientFrames: s.clientFrames,
+	}
+	for _, w := range s.world.workers {
+		st.Workers = append(st.Workers, WorkerState{w.sid, len(w.sockets), w.maxSockets, w.opened})
+	}
+	for second, n := range s.dials {
+		st.Dials = append(st.Dials, Dials{second, n})
+	}
+	slices.SortFunc(st.Dials, func(a, b Dials) int { return cmp.Compare(a.Second, b.Second) })
+	for status, n := range s.refused {
+		st.Refused = append(st.Refused, StatusCount{status, n})
+	}
+	slices.SortFunc(st.Refused, func(a, b StatusCount) int { return cmp.Compare(a.Status, b.Status) })
+	for k, n := range s.posts {
+		st.Posts = append(st.Posts, PostCount{k.route, k.status, n})
+	}
+	slices.SortFunc(st.Posts, func(a, b PostCount) int {
+		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Status, b.Status))
+	})
+	for _, f := range s.faults {
+		until := f.until
+		if now.Before(until) {
+			until = now
+		}
+		a := FaultApplied{Fault: f.Fault, At: f.at.UTC(), Affected: f.workers, Seconds: until.Sub(f.at).Seconds()}
+		st.Faults = append(st.Faults, a)
+		st.FaultSeconds += a.Seconds * float64(a.Affected)
+	}
+	return st
+}
