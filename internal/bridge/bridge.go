@@ -1,0 +1,160 @@
+// Package bridge is the heart: it shows the whole life of an event.
+//
+//	roster ─► fleet ─► session ─► intake ─► mapping ─► log ─► publisher ─► sink
+//
+// The fleet keeps one session per agent alive (fleet.go). What a session receives comes in through its Intake (intake.go), is mapped in the
+// light of the agent's view, appended to the log and only then applied to the view (agent.go). Stretches in which nothing was
+// provably received become gap records (gap.go). One publisher per sink takes the log's records through lanes to the broker
+// (publisher.go). The package owns every goroutine but those inside a source or a sink: one per session, one fleet loop, one per publisher.
+//
+// Fleet, agents and publisher are passive: they act when they are called and ask the given clock, so that a seeded, single-threaded
+// simulation drives the very same code (simulation_test.go).
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/mapping"
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/source"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// Options are the bridge's own settings; zero values take the defaults named here.
+type Options struct {
+	// BridgeID names this bridge in every event; required. Two bridges must not share one while both run.
+	BridgeID string
+	// PartitionByAgent makes the agent the partition key of every event: a total order per agent instead of per task chain.
+	PartitionByAgent bool
+	// DialRate is the dial budget of the process, sessions per second; default 50. Dials are paced, first ones and reconnects alike.
+	DialRate float64
+	// Silence is how long a feed may deliver neither frame nor beat before its session is replaced; default 30 s.
+	Silence time.Duration
+	// Backoff bounds the wait between dials of one agent; default 1 s doubling to 30 s, forgotten after 60 s of health.
+	Backoff retry.Backoff
+	// RefusedRetry is about how often a refused agent is tried again; default 5 min.
+	RefusedRetry time.Duration
+	// Drain is how long a stopping bridge tries to deliver what the log holds; default 20 s.
+	Drain time.Duration
+
+	now  func() time.Time
+	rand func() float64
+	// proven is how long after a successor's start the old session must have delivered something before it is let go, and how long after a
+	// snapshot a session must have, before what the snapshot lacks is called ended: what was sent before then has then arrived. 1 s.
+	proven time.Duration
+}
+
+func (o *Options) setDefaults() error {
+	if o.BridgeID == "" {
+		return errors.New("bridge: BridgeID is required")
+	}
+	def(&o.DialRate, 50)
+	def(&o.Silence, 30*time.Second)
+	def(&o.RefusedRetry, 5*time.Minute)
+	def(&o.Drain, 20*time.Second)
+	def(&o.Backoff.Base, time.Second)
+	def(&o.Backoff.Cap, 30*time.Second)
+	def(&o.Backoff.Healthy, time.Minute)
+	def(&o.proven, time.Second)
+	if o.now == nil {
+		o.now = time.Now
+	}
+	if o.rand == nil {
+		o.rand = retry.Jitter
+	}
+	return nil
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Feed is one configured source with the mapper of its dialect.
+type Feed struct {
+	Source source.Source
+	Mapper mapping.Mapper
+}
+
+// Bridge joins sources, log and sinks. Make it with [New], then [Bridge.Run] it once.
+type Bridge struct {
+	heart *heart
+	fleet *fleet
+	sinks []*publisher
+}
+
+// heart is what every agent of the process shares.
+type heart struct {
+	Options
+	log      spool.Log
+	zap      *zap.Logger
+	metrics  *Metrics
+	shared   toldOnce
+	started  time.Time
+	sessions atomic.Int64 // incarnations made
+}
+
+// New makes a bridge. sources and sinks are by configured name; log outlives the bridge and is closed by the caller.
+func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sink.Sink, zl *zap.Logger, reg prometheus.Registerer) (*Bridge, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	h := &heart{Options: o, log: log, zap: zl, metrics: newMetrics(reg), started: o.now()}
+	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
+	for name, s := range sinks {
+		cursor, err := log.Cursor(name)
+		if err != nil {
+			return nil, fmt.Errorf("sink %s: %w", name, err)
+		}
+		b.sinks = append(b.sinks, newPublisher(h, name, cursor, s))
+	}
+	return b, nil
+}
+
+// SetRoster says who the agents are from now on. Sessions are started and ended only for those who came and went. Safe for concurrent use, before
+// and during Run; an agent of a source that is not configured is an error and nothing changes.
+func (b *Bridge) SetRoster(agents []source.Agent) error { return b.fleet.setRoster(agents) }
+
+// Run holds the sessions and delivers until ctx ends, then stops in order: sessions end and their planned gaps are told; what the log
+// holds is delivered within Options.Drain; sinks are closed. The error says what was left undelivered.
+func (b *Bridge) Run(ctx context.Context) error {
+	// Publishers outlive the sessions: what these tell at the end is still to be delivered.
+	pubCtx, stopPublishers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishers()
+	var wg sync.WaitGroup
+	for _, p := range b.sinks {
+		wg.Go(func() { p.run(pubCtx) })
+	}
+	b.fleet.run(ctx)
+
+	drainCtx, cancel := context.WithTimeout(pubCtx, b.heart.Drain)
+	defer cancel()
+	var errs []error
+	for _, p := range b.sinks {
+		errs = append(errs, p.drained(drainCtx))
+	}
+	stopPublishers()
+	wg.Wait()
+	closeCtx, cancelClose := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancelClose()
+	for _, p := range b.sinks {
+		if err := p.sink.Close(closeCtx); err != nil {
+			errs = append(errs, fmt.Errorf("sink %s: close: %w", p.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeTimeout bounds the closing of sinks that have nothing left to deliver, or were given up.
+const closeTimeout = 5 * time.Second

@@ -1,0 +1,123 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/source"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quietSource is live at once and then receives a beat every second.
+type quietSource struct{}
+
+func (quietSource) Serve(ctx context.Context, _ source.Agent, in source.Intake) error {
+	in.Up(source.Live, time.Now(), time.Now().Add(time.Minute))
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			in.Beat(source.Live, time.Now())
+		}
+	}
+}
+
+// plainSink keeps what it is sent; while broken it refuses.
+type plainSink struct {
+	stored []spool.Record
+	broken bool
+	closed bool
+}
+
+func (*plainSink) Limits() sink.Limits {
+	return sink.Limits{Lanes: 8, InFlight: 8, Records: 1, Bytes: 1 << 20}
+}
+func (*plainSink) Lane(r *spool.Record) int { return int(r.Key % 8) }
+func (s *plainSink) Send(b *sink.Batch) {
+	if s.broken {
+		b.Done(errors.New("no broker"))
+		return
+	}
+	s.stored = append(s.stored, b.Records...)
+	b.Done(nil)
+}
+func (*plainSink) Mark([]*sink.Batch) []byte                          { return nil }
+func (*plainSink) Landed(context.Context, []byte, func(string)) error { return nil }
+func (s *plainSink) Close(context.Context) error                      { s.closed = true; return nil }
+
+func runFor(t *testing.T, s *plainSink, d time.Duration) error {
+	t.Helper()
+	b, err := New(Options{BridgeID: "b", Drain: 10 * time.Second}, map[string]Feed{"quiet": {Source: quietSource{}, Mapper: rawMapper{}}},
+		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetRoster([]source.Agent{{ID: "A", Source: "quiet"}, {ID: "B", Source: "quiet"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	err = b.Run(ctx)
+	if !s.closed {
+		t.Error("the sink was not closed")
+	}
+	return err
+}
+
+// TestRunStopsInOrder: sessions are renewed without a gap while it runs; at the end planned gaps are told and delivered, then the sink is closed.
+func TestRunStopsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &plainSink{}
+		if err := runFor(t, s, 3*time.Minute); err != nil {
+			t.Errorf("got %v, want a clean stop", err)
+		}
+		counts := map[event.Type]int{}
+		for _, r := range s.stored {
+			counts[r.Header.Type]++
+			if r.Header.Type != event.SessionGap {
+				continue
+			}
+			e, err := (&event.Encoded{Header: r.Header, Data: r.Data}).Decode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Data.Gap.Cause != event.CauseStop {
+				t.Errorf("got a gap of cause %s, want only the planned ones", e.Data.Gap.Cause)
+			}
+		}
+		if counts[event.SessionGap] != 2 || counts[event.SessionLost] != 2 {
+			t.Errorf("got %v, want a planned gap and a session.lost for each of 2 agents", counts)
+		}
+		if n := counts[event.SessionReady]; n < 6 {
+			t.Errorf("got %d session.ready in 3 min with sessions that last one, want at least 3 for each of 2 agents", n)
+		}
+	})
+}
+
+func TestRunSaysWhatItCouldNotDeliver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		err := runFor(t, &plainSink{broken: true}, time.Minute)
+		if err == nil || !strings.Contains(err.Error(), "events not confirmed") {
+			t.Errorf("got %v, want an error that counts what is lost", err)
+		}
+		if took := time.Since(began); took > time.Minute+11*time.Second {
+			t.Errorf("stopping took %v, want at most the 10 s of Options.Drain", took-time.Minute)
+		}
+	})
+}

@@ -1,0 +1,351 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/source"
+)
+
+// fleet keeps a session for every agent of the roster: it dials within the budget, replaces sessions before their token expires, ends those
+// that fell silent, and backs off from those that fail. One loop serves all agents; there is no timer per session.
+type fleet struct {
+	*heart
+	sources map[string]Feed
+	// launch runs one Serve and calls ended exactly once with its error. In production a goroutine; the simulation has its own.
+	launch func(m *member, s *session)
+
+	mu      sync.Mutex
+	members map[string]*member
+	order   []*member // in the order of arrival, so that a run can be repeated
+	owing   []*agent  // off the roster, with gaps that the log had no room for
+	tokens  float64   // of the dial budget
+	filled  time.Time
+	closing bool
+}
+
+// member is one agent of the roster. While a successor is made, next is set and current goes on.
+type member struct {
+	*agent
+	source        source.Source
+	wanted        bool
+	removed       bool // since then her sessions have been ending, even if she is wanted again
+	current, next *attempt
+	due           time.Time // not to be dialled before
+	backoff       retry.Backoff
+	refused       bool
+	shortCloses   int // server closes in a row, each soon after the session was live
+}
+
+// attempt is one session with what the fleet needs to end it.
+type attempt struct {
+	*session
+	cancel  context.CancelCauseFunc
+	renewAt time.Time // drawn once renewBy is known
+}
+
+// Why the fleet ends a session.
+var (
+	errReplaced = errors.New("replaced by its successor")
+	errRemoved  = errors.New("agent removed from the roster")
+	errSilence  = errors.New("nothing received for too long")
+	errStop     = errors.New("the bridge is stopping")
+)
+
+// evictedAfter closes by the server in a row, each within evictedWithin of the session's start, look like another client that throws us out
+// (TaskRouter wire notes, section 11). A heuristic: the vendors document no close code for it.
+const (
+	evictedAfter  = 3
+	evictedWithin = time.Minute
+)
+
+func newFleet(h *heart, sources map[string]Feed) *fleet {
+	return &fleet{heart: h, sources: sources, members: map[string]*member{}, filled: h.now()}
+}
+
+func (f *fleet) setRoster(agents []source.Agent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range agents {
+		if _, ok := f.sources[a.Source]; !ok {
+			return fmt.Errorf("agent %s: source %q is not configured", a.ID, a.Source)
+		}
+	}
+	now := f.now()
+	wanted := make(map[string]bool, len(agents))
+	for _, a := range agents {
+		wanted[a.ID] = true
+		if m := f.members[a.ID]; m != nil {
+			// Removed a moment ago and back again: her old session, if it is being ended, ends first.
+			m.wanted = true
+			continue
+		}
+		feed := f.sources[a.Source]
+		m := &member{agent: newAgent(f.heart, a, feed.Mapper), source: feed.Source, wanted: true, backoff: f.Backoff}
+		// First dials are spread over the time that the budget needs for them all.
+		m.due = now.Add(time.Duration(f.rand() * float64(len(agents)) / f.DialRate * float64(time.Second)))
+		f.members[a.ID] = m
+		f.order = append(f.order, m)
+	}
+	for _, m := range f.order {
+		if wanted[m.ID] || !m.wanted {
+			continue
+		}
+		m.wanted, m.removed = false, true
+		m.end()
+	}
+	f.forget()
+	return nil
+}
+
+// end ends the sessions of a removed member; they are gone once Serve has returned.
+func (m *member) end() {
+	for _, t := range []*attempt{m.current, m.next} {
+		if t != nil {
+			t.cancel(errRemoved)
+		}
+	}
+}
+
+// forget drops who is no longer wanted and has no session left.
+func (f *fleet) forget() {
+	f.order = slices.DeleteFunc(f.order, func(m *member) bool {
+		gone := !m.wanted && m.current == nil && m.next == nil
+		if gone {
+			delete(f.members, m.ID)
+			f.owing = append(f.owing, m.agent)
+		}
+		return gone
+	})
+}
+
+// settle tells what is owed of agents who are gone.
+func (f *fleet) settle() {
+	f.owing = slices.DeleteFunc(f.owing, func(a *agent) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.payDebts() == nil && a.tellRest() == nil
+	})
+}
+
+// tickEvery is the fleet loop's period: short beside every time-out it serves, and long enough to cost nothing with 10,000 agents.
+const tickEvery = 100 * time.Millisecond
+
+// run holds the sessions until ctx ends and every Serve has returned.
+func (f *fleet) run(ctx context.Context) {
+	sessions, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	f.launch = func(m *member, s *session) {
+		ctx, cancel := context.WithCancelCause(sessions)
+		m.attempt(s).cancel = cancel
+		wg.Go(func() {
+			err := m.source.Serve(ctx, s.Agent, s)
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			cancel(nil)
+			f.ended(m, s, err)
+		})
+	}
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			f.tick()
+		case <-ctx.Done():
+		}
+	}
+	f.mu.Lock()
+	f.closing = true // before the sessions end, so that none is dialled again
+	f.mu.Unlock()
+	stop(errStop)
+	wg.Wait()
+}
+
+func (m *member) attempt(s *session) *attempt {
+	if m.next != nil && m.next.session == s {
+		return m.next
+	}
+	return m.current
+}
+
+// tick does for every agent what is due now.
+func (f *fleet) tick() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing {
+		return
+	}
+	now := f.now()
+	f.settle()
+	var due []*member
+	for _, m := range f.order {
+		if f.look(m, now) {
+			due = append(due, m)
+		}
+	}
+	f.dial(due, now)
+	f.count()
+}
+
+// look ends what is to be ended of m and reports whether m is to be dialled.
+func (f *fleet) look(m *member, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.debts) > 0 {
+		_ = m.payDebts() // still no room: asked again at the next tick
+	}
+	if m.held.rest != nil && event.InstantOf(now)/60_000 != m.held.minute {
+		_ = m.tellRest()
+	}
+	for _, t := range []*attempt{m.current, m.next} {
+		if t != nil && t.silent(now, f.Silence) {
+			t.cancel(errSilence)
+		}
+	}
+	if m.current != nil && m.next != nil && m.next.tookOver(m.current) {
+		m.current.cancel(errReplaced)
+		return false
+	}
+	switch {
+	case !m.wanted || m.removed || m.next != nil || now.Before(m.due):
+		return false
+	case m.current == nil:
+		return true
+	case m.current.deaf:
+		return f.log.Room()
+	}
+	return m.current.renewalDue(now, f.rand)
+}
+
+// silent reports whether a feed of the session has delivered nothing for longer than the limit.
+func (s *session) silent(now time.Time, limit time.Duration) bool {
+	for _, f := range s.feeds {
+		if f.up && now.Sub(f.heard) > limit {
+			return true
+		}
+	}
+	return false
+}
+
+// tookOver reports whether old may be let go: for every feed it has up, s has it up too, and old has delivered something read at least
+// Options.proven after s began to receive. What was sent to old alone has then arrived.
+func (s *session) tookOver(old *attempt) bool {
+	if !s.up() && !s.deaf {
+		return false
+	}
+	for i, f := range old.feeds {
+		if f.up && (!s.feeds[i].up || f.heard.Before(s.feeds[i].since.Add(s.proven))) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) up() bool { return s.feeds[source.Live].up || s.feeds[source.State].up }
+
+// renewalDue draws, once, a random moment in the last tenth before renewBy, so that sessions that began together do not renew together.
+func (t *attempt) renewalDue(now time.Time, rnd func() float64) bool {
+	if t.renewAt.IsZero() {
+		for _, f := range t.feeds {
+			if f.up && !f.renewBy.IsZero() && (t.renewAt.IsZero() || f.renewBy.Before(t.renewAt)) {
+				t.renewAt = f.renewBy.Add(-time.Duration(rnd() * float64(f.renewBy.Sub(f.since)) / 10))
+			}
+		}
+	}
+	return !t.renewAt.IsZero() && !now.Before(t.renewAt)
+}
+
+// dial starts sessions for those who are due, the longest waiting first, as far as the budget reaches.
+func (f *fleet) dial(due []*member, now time.Time) {
+	burst := max(1, f.DialRate*tickEvery.Seconds())
+	f.tokens = min(burst, f.tokens+f.DialRate*now.Sub(f.filled).Seconds())
+	f.filled = now
+	slices.SortStableFunc(due, func(a, b *member) int { return a.due.Compare(b.due) })
+	for _, m := range due {
+		if f.tokens < 1 {
+			return
+		}
+		f.tokens--
+		f.metrics.dials.Inc()
+		t := &attempt{session: m.newSession()}
+		if m.current == nil {
+			m.current = t
+		} else {
+			m.next = t
+		}
+		f.launch(m, t.session)
+	}
+}
+
+// ended takes note that Serve returned err, or that the fleet ended the session for that cause.
+func (f *fleet) ended(m *member, s *session, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	end := f.judge(m, s, err, now)
+	lived := s.agent.ended(s, end, now)
+	if m.next != nil && m.next.session == s {
+		m.next = nil
+	} else {
+		m.current, m.next = m.next, nil
+	}
+	if m.removed && m.current == nil {
+		// Should she come back, she is met anew: how long she was not watched is no gap.
+		f.owing = append(f.owing, m.agent)
+		m.agent, m.removed = newAgent(f.heart, m.Agent, m.mapper), false
+	}
+	if end.quiet {
+		m.due = now
+	} else {
+		f.metrics.ends.WithLabelValues(end.reason).Inc()
+		m.due = now.Add(f.wait(m, err, lived))
+		f.zap.Info("session ended", zap.String("agent", m.ID), zap.String("reason", end.reason), zap.Duration("lived", lived),
+			zap.Duration("retry_in", m.due.Sub(now)), zap.Error(err))
+	}
+	f.forget()
+}
+
+// judge says what the end of a session means.
+func (f *fleet) judge(m *member, s *session, err error, now time.Time) ending {
+	s.mu.Lock()
+	since := s.feeds[source.Live].since
+	s.mu.Unlock()
+	if !strings.HasPrefix(retry.ReasonOf(err), "close_") || since.IsZero() || now.Sub(since) > evictedWithin {
+		m.shortCloses = 0
+	} else {
+		m.shortCloses++
+	}
+	switch {
+	case errors.Is(err, errStop):
+		return ending{cause: event.CauseStop, reason: "stop"}
+	case errors.Is(err, errSilence):
+		return ending{cause: event.CauseSilence, reason: "silence"}
+	case m.removed:
+		return ending{reason: "removed", quiet: true}
+	case errors.Is(err, errReplaced):
+		return ending{reason: "replaced", quiet: true}
+	case m.shortCloses >= evictedAfter:
+		return ending{cause: event.CauseEvicted, reason: "evicted"}
+	}
+	return endingOf(err)
+}
+
+// wait is how long m is left alone after a session that ended with err.
+func (f *fleet) wait(m *member, err error, lived time.Duration) time.Duration {
+	m.refused = retry.IsPermanent(err)
+	if m.refused {
+		return time.Duration((0.5 + 0.5*f.rand()) * float64(f.RefusedRetry))
+	}
+	return max(m.backoff.Next(lived, f.rand), retry.Delay(err))
+}

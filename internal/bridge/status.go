@@ -1,0 +1,75 @@
+package bridge
+
+import "github.com/taskbridge/taskbridge/internal/event"
+
+// Status is what the bridge says of itself: counts, no ids.
+type Status struct {
+	Agents   map[event.SessionState]int // by state
+	OpenGaps int
+	Sinks    map[string]SinkStatus
+}
+
+// SinkStatus is the delivery state of one sink.
+type SinkStatus struct {
+	Unconfirmed int   // events accepted and not confirmed by the broker
+	Bytes       int64 // of their data
+	Oldest      event.Instant
+}
+
+// states lists what [Status] counts, for metrics.
+var states = []event.SessionState{
+	event.SessionConnecting, event.SessionLive, event.SessionRenewing, event.SessionStateLost, event.SessionStateRefused,
+}
+
+// Status counts as of the last turn of the fleet loop. Safe for concurrent use.
+func (b *Bridge) Status() Status {
+	b.fleet.mu.Lock()
+	defer b.fleet.mu.Unlock()
+	s := b.fleet.tally()
+	s.Sinks = map[string]SinkStatus{}
+	for _, p := range b.sinks {
+		s.Sinks[p.name] = p.status()
+	}
+	return s
+}
+
+// tally counts the members by state; under fleet.mu.
+func (f *fleet) tally() Status {
+	s := Status{Agents: map[event.SessionState]int{}}
+	for _, m := range f.order {
+		m.mu.Lock()
+		s.Agents[m.state()]++
+		if len(m.view.Gaps) > 0 || len(m.debts) > 0 {
+			s.OpenGaps++
+		}
+		m.mu.Unlock()
+	}
+	return s
+}
+
+func (f *fleet) count() {
+	s := f.tally()
+	for _, state := range states {
+		f.metrics.sessions.WithLabelValues(string(state)).Set(float64(s.Agents[state]))
+	}
+	f.metrics.openGaps.Set(float64(s.OpenGaps))
+}
+
+// state is the state of m's session; under the agent's mutex.
+func (m *member) state() event.SessionState {
+	live := false
+	for _, s := range m.sessions {
+		live = live || s.up()
+	}
+	switch {
+	case live && m.next != nil:
+		return event.SessionRenewing
+	case live:
+		return event.SessionLive
+	case m.refused:
+		return event.SessionStateRefused
+	case m.view.Met:
+		return event.SessionStateLost
+	}
+	return event.SessionConnecting
+}
