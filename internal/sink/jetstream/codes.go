@@ -1,0 +1,93 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// class is what an error of the JetStream API means for the event and for the sink.
+type class struct {
+	reason   string
+	rejected bool          // the server will never take this event
+	check    bool          // the stream is not what it was: verify it before anything else is sent
+	after    time.Duration // the server asked for less, or only an operator can help: not before
+}
+
+// codes classifies the answers to a publish by err_code (nats-server, server/errors.json). A code that is not here is worth retrying.
+var codes = map[int]class{
+	10054: {reason: "too_large", rejected: true},         // message size exceeds maximum allowed
+	10097: {reason: "headers_too_large", rejected: true}, // header size exceeds maximum allowed of 64k
+
+	10002: {reason: "no_resources", after: time.Second}, // resource limits exceeded for account
+	10023: {reason: "no_resources", after: time.Second}, // insufficient resources
+	10028: {reason: "no_resources", after: time.Second}, // insufficient memory resources available
+	10047: {reason: "no_resources", after: time.Second}, // insufficient storage resources available
+	10077: {reason: "stream_full", after: time.Second},  // store failed: maximum messages or bytes exceeded (discard new), disk errors
+	10122: {reason: "stream_full", after: time.Second},  // stream max bytes exceeds account limit
+	10167: {reason: "too_many_requests", after: 100 * time.Millisecond},
+
+	10008: {reason: "unavailable"},               // JetStream system temporarily unavailable
+	10009: {reason: "unavailable"},               // cluster can not handle request
+	10158: {reason: "duplicate_in_process"},      // the first copy is still being replicated
+	10118: {reason: "offline", check: true},      // stream is offline
+	10194: {reason: "offline", check: true},      // stream is offline, with a reason
+	10039: {reason: "no_jetstream", check: true}, // not enabled for account
+	10076: {reason: "no_jetstream", check: true}, // not enabled
+	10109: {reason: "sealed", check: true},       // invalid operation on sealed stream
+	10060: {reason: "wrong_stream", check: true}, // expected stream does not match: another stream has our subjects now
+}
+
+// Errors that do not come as an err_code.
+var (
+	noResponders = class{reason: "no_stream", check: true} // NATS status 503: no stream listens on the subject, or it has no leader
+	unclassified = class{reason: "other"}
+)
+
+// reasons are all values of the label "reason".
+func reasons() map[string]bool {
+	all := map[string]bool{
+		noResponders.reason: true, unclassified.reason: true, "timeout": true, "disconnected": true, "permission": true, "bad_answer": true,
+	}
+	for _, c := range codes {
+		all[c.reason] = true
+	}
+	return all
+}
+
+// answered is the error to report for an API error answered to a publish of r.
+func answered(a *answer, r *spool.Record) (class, error) {
+	c, ok := codes[a.errCode]
+	if !ok {
+		c = unclassified
+	}
+	err := retry.Reasonf(c.reason, "publish: server answered %d (%d): %s", a.code, a.errCode, a.description)
+	return c, c.mark(err, r)
+}
+
+func (c class) mark(err error, r *spool.Record) error {
+	switch {
+	case c.rejected:
+		return &sink.Rejected{Pos: []spool.Pos{r.Pos}, Err: err}
+	case c.after > 0:
+		return retry.After(err, c.after)
+	}
+	return err
+}
+
+// refusedLocally is the error for a publish of r that the client library did not send.
+func refusedLocally(err error, r *spool.Record) error {
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &sink.Rejected{Pos: []spool.Pos{r.Pos}, Err: retry.Reason(fmt.Errorf("publish: %w: raise max_payload on the server", err), "too_large")}
+	case errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionClosed):
+		return errDisconnected
+	}
+	return fmt.Errorf("publish: %w", err)
+}

@@ -1,0 +1,122 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/taskbridge/taskbridge/internal/sink"
+)
+
+// place is a position in a stream: when the stream was created and a sequence, big-endian, so that places compare as bytes and those in
+// an earlier incarnation of the stream come first.
+func place(created int64, seq uint64) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, placeSize), uint64(created))
+	return binary.BigEndian.AppendUint64(b, seq)
+}
+
+const placeSize = 16
+
+// Mark implements sink.Sink: the oldest Place of the open batches, else the newest sequence known. Nil before the stream was first seen.
+func (s *Sink) Mark(open []*sink.Batch) []byte {
+	var mark []byte
+	for _, b := range open {
+		if b.Place != nil && (mark == nil || bytes.Compare(b.Place, mark) < 0) {
+			mark = b.Place
+		}
+	}
+	if mark != nil {
+		return bytes.Clone(mark)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.created == 0 {
+		return nil
+	}
+	return place(s.created, s.newest)
+}
+
+// Landed implements sink.Sink. Like Send it does not wait for the server: while that cannot be reached, or the stream is not usable, it
+// returns an error. With a nil mark it finds nothing, and the next Mark is the stream's end as of the last look at it.
+func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) error {
+	s.mu.Lock()
+	fault, conn := s.fault, s.conn
+	s.mu.Unlock()
+	switch {
+	case fault != nil:
+		return fault
+	case mark == nil:
+		return nil
+	case len(mark) != placeSize:
+		return fmt.Errorf("mark of %d bytes is not one of this sink's", len(mark))
+	}
+	created, seq := int64(binary.BigEndian.Uint64(mark)), binary.BigEndian.Uint64(mark[8:])
+
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("landed: %w", err)
+	}
+	stream, err := js.Stream(ctx, s.cfg.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s.verifyAgain(err)
+		return fmt.Errorf("stream %s is gone: %w", s.cfg.Stream, sink.ErrBrokerLost)
+	}
+	if err != nil {
+		return fmt.Errorf("landed: look up stream: %w", err)
+	}
+	info := stream.CachedInfo()
+	last := info.State.LastSeq
+	switch {
+	case info.Created.UnixNano() != created:
+		return fmt.Errorf("stream %s was created at %v, not at %v: %w", s.cfg.Stream, info.Created, time.Unix(0, created).UTC(), sink.ErrBrokerLost)
+	case last < seq:
+		return fmt.Errorf("stream %s ends at %d, before %d: %w", s.cfg.Stream, last, seq, sink.ErrBrokerLost)
+	case last == seq:
+		return nil
+	}
+	return s.readIDs(ctx, stream, seq+1, last, found)
+}
+
+// readIDs reads the headers of our events from first to last.
+func (s *Sink) readIDs(ctx context.Context, stream jetstream.Stream, first, last uint64, found func(id string)) error {
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.wildcard}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first, HeadersOnly: true,
+		// Without a bound a lost connection would be waited for without regard to ctx; the publisher asks again anyway.
+		MaxResetAttempts:  1,
+		InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return fmt.Errorf("landed: create consumer: %w", err)
+	}
+	if consumer.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("landed: read: %w", err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("landed: read: %w", err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("landed: read: %w", err)
+		}
+		if meta.Sequence.Stream <= last {
+			if id := msg.Headers().Get(headerID); id != "" {
+				found(unescapeHeader(id))
+			}
+		}
+		if meta.Sequence.Stream >= last || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package jetstream
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+)
+
+func TestStreamCreated(t *testing.T) {
+	server := startServer(t, t.TempDir(), 0)
+	c := testConfig(server.URL())
+	c.MaxBytes = 1 << 30
+	connect(t, c)
+	js, err := jetstream.New(dial(t, server.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "FACTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := stream.CachedInfo().Config
+	if len(got.Subjects) != 1 || got.Subjects[0] != "contact.*.*.*.*.*" || got.Storage != jetstream.FileStorage || got.Discard != jetstream.DiscardOld ||
+		got.MaxAge != 7*24*time.Hour || got.Duplicates != 2*time.Minute || got.MaxBytes != 1<<30 || got.Replicas != 1 {
+		t.Errorf("created stream: got %+v", got)
+	}
+}
+
+// TestStreamMismatch starts on an existing stream that does not fit, sees why it is not used, and sees it used once it was mended by hand.
+func TestStreamMismatch(t *testing.T) {
+	server := startServer(t, t.TempDir(), 0)
+	js, err := jetstream.New(dial(t, server.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	existing := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"other.>"}, Duplicates: time.Second, Storage: jetstream.FileStorage}
+	if _, err := js.CreateStream(t.Context(), existing); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, testConfig(server.URL()), zap.NewNop(), prometheus.NewRegistry())
+	eventually(t, func() error {
+		if err := s.Ready(); !retry.IsPermanent(err) {
+			return fmt.Errorf("Ready: got %v, want a permanent error", err)
+		}
+		return nil
+	})
+	for _, want := range []string{
+		"stream FACTS: subjects: wanted contact.*.*.*.*.*, found other.>; run: nats stream edit FACTS --subjects contact.*.*.*.*.*",
+		"stream FACTS: duplicate_window: wanted 2m or more, found 1s; run: nats stream edit FACTS --dupe-window 2m0s",
+	} {
+		if got := s.Ready().Error(); !strings.Contains(got, want) {
+			t.Errorf("Ready: got %q, want it to say %q", got, want)
+		}
+	}
+	if err := send(t, s, record("x")); err == nil {
+		t.Error("Send: got success on a stream that does not fit")
+	}
+	stream, err := js.Stream(t.Context(), "FACTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stream.CachedInfo().Config; got.Subjects[0] != "other.>" || got.Duplicates != time.Second {
+		t.Errorf("the existing stream was changed: %+v", got)
+	}
+	existing.Subjects, existing.Duplicates = []string{"other.>", "contact.>"}, 5*time.Minute
+	if _, err := js.UpdateStream(t.Context(), existing); err != nil {
+		t.Fatal(err)
+	}
+	s.wake() // rather than wait for the next look, 30 s later
+	eventually(t, s.Ready)
+	if err := send(t, s, record("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	c := testConfig("nats://127.0.0.1")
+	c.Replicas = 3
+	good := func() jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Subjects: []string{"x", "contact.>"}, Storage: jetstream.FileStorage, Replicas: 5, Duplicates: time.Hour, Discard: jetstream.DiscardNew,
+		}
+	}
+	tests := []struct {
+		change func(*jetstream.StreamConfig)
+		want   string
+	}{
+		{func(*jetstream.StreamConfig) {}, ""},
+		{func(s *jetstream.StreamConfig) { s.Subjects = nil }, "subjects: wanted contact.*.*.*.*.*, found none"},
+		{func(s *jetstream.StreamConfig) { s.Subjects = []string{"contact.twilio.>"} }, "subjects"},
+		{func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, "storage: wanted file, found Memory; it cannot be changed"},
+		{func(s *jetstream.StreamConfig) { s.Replicas = 1 }, "replicas: wanted 3 or more, found 1"},
+		{func(s *jetstream.StreamConfig) { s.Duplicates = time.Minute }, "duplicate_window: wanted 2m or more, found 1m"},
+		{func(s *jetstream.StreamConfig) { s.Retention = jetstream.WorkQueuePolicy }, "retention: wanted limits, found WorkQueue"},
+		{func(s *jetstream.StreamConfig) { s.NoAck = true }, "no_ack"},
+		{func(s *jetstream.StreamConfig) { s.Sealed = true }, "sealed"},
+		{func(s *jetstream.StreamConfig) { s.SubjectTransform = &jetstream.SubjectTransformConfig{} }, "subject_transform"},
+	}
+	for _, tt := range tests {
+		have := good()
+		tt.change(&have)
+		err := c.verify(&have, "contact.*.*.*.*.*")
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("fitting stream: got %v", err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || !retry.IsPermanent(err) {
+			t.Errorf("got %v, want one permanent problem that says %q", err, tt.want)
+		}
+	}
+}
+
+func TestCovers(t *testing.T) {
+	tests := []struct {
+		pattern, wildcard string
+		want              bool
+	}{
+		{">", "c.*", true},
+		{"c.>", "c.*", true},
+		{"c.*", "c.*", true},
+		{"*.*", "c.*", true},
+		{"c.x", "c.x", true},
+		{"c.x", "c.*", false},
+		{"c", "c.*", false},
+		{"c.*.*", "c.*", false},
+		{"c.*.>", "c.*", false},
+		{"d.>", "c.*", false},
+	}
+	for _, tt := range tests {
+		if got := covers(tt.pattern, tt.wildcard); got != tt.want {
+			t.Errorf("%s covers %s: got %v, want %v", tt.pattern, tt.wildcard, got, tt.want)
+		}
+	}
+}
+
+func TestOlder(t *testing.T) {
+	for version, want := range map[string]bool{
+		"2.10.22": true, "2.9.25": true, "1.4.1": true, "2.10.23": false, "2.10.24-RC.1": false, "2.11.0": false, "3.0.0": false, "dev": false,
+	} {
+		if got := older(version, oldest); got != want {
+			t.Errorf("%s: got %v, want %v", version, got, want)
+		}
+	}
+}
