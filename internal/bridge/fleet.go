@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/retry"
@@ -26,10 +27,10 @@ type fleet struct {
 
 	mu      sync.Mutex
 	members map[string]*member
-	order   []*member // in the order of arrival, so that a run can be repeated
-	owing   []*agent  // off the roster, with gaps that the log had no room for
-	tokens  float64   // of the dial budget
-	filled  time.Time
+	order   []*member     // in the order of arrival, so that a run can be repeated
+	owing   []*agent      // off the roster, with gaps that the log had no room for
+	budget  *rate.Limiter // of dials
+	counted time.Time     // when the metrics last were
 	closing bool
 }
 
@@ -69,7 +70,8 @@ const (
 )
 
 func newFleet(h *heart, sources map[string]Feed) *fleet {
-	return &fleet{heart: h, sources: sources, members: map[string]*member{}, filled: h.now()}
+	burst := max(1, int(h.DialRate*tickEvery.Seconds())) // what a turn of the loop may dial
+	return &fleet{heart: h, sources: sources, members: map[string]*member{}, budget: rate.NewLimiter(rate.Limit(h.DialRate), burst)}
 }
 
 func (f *fleet) setRoster(agents []source.Agent) error {
@@ -195,7 +197,10 @@ func (f *fleet) tick() {
 		}
 	}
 	f.dial(due, now)
-	f.count()
+	if now.Sub(f.counted) >= time.Second {
+		f.counted = now
+		f.count()
+	}
 }
 
 // look ends what is to be ended of m and reports whether m is to be dialled.
@@ -268,15 +273,11 @@ func (t *attempt) renewalDue(now time.Time, rnd func() float64) bool {
 
 // dial starts sessions for those who are due, the longest waiting first, as far as the budget reaches.
 func (f *fleet) dial(due []*member, now time.Time) {
-	burst := max(1, f.DialRate*tickEvery.Seconds())
-	f.tokens = min(burst, f.tokens+f.DialRate*now.Sub(f.filled).Seconds())
-	f.filled = now
 	slices.SortStableFunc(due, func(a, b *member) int { return a.due.Compare(b.due) })
 	for _, m := range due {
-		if f.tokens < 1 {
+		if !f.budget.AllowN(now, 1) {
 			return
 		}
-		f.tokens--
 		f.metrics.dials.Inc()
 		t := &attempt{session: m.newSession()}
 		if m.current == nil {
