@@ -234,6 +234,6 @@ func (a *agent) tellEnd(s *session, end ending, now time.Time) {
 	}
 	a.zap.Warn("log has no room for a session record; gap records carry the facts", zap.String("agent", a.ID))
 	if end.quiet { // a removal has no gap of its own, so that it ends here would be said nowhere
-		a.openGap(s, debt{feed: source.Live, from: at, cause: event.CauseSpoolFull, reason: end.reason, incarnation: s.incarnation})
+		a.openGap(debt{feed: source.Live, from: at, cause: event.CauseSpoolFull, reason: end.reason, incarnation: s.incarnation})
 	}
 }

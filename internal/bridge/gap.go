@@ -57,10 +57,10 @@ func (a *agent) feedDown(s *session, f source.Feed, end ending) {
 	switch {
 	case other == nil && (end.quiet || !a.view.Met): // nobody was told yet that she is watched
 	case other == nil:
-		a.openGap(s, debt{feed: f, from: was.heard, cause: end.cause, reason: end.reason, incarnation: s.incarnation})
+		a.openGap(debt{feed: f, from: was.heard, cause: end.cause, reason: end.reason, incarnation: s.incarnation})
 	case other.feeds[f].since.After(was.since) && was.heard.Before(other.feeds[f].since.Add(a.proven)):
 		to := other.feeds[f].since
-		a.openGap(s, debt{
+		a.openGap(debt{
 			feed: f, from: earlier(was.heard, to), to: to, cause: event.CauseHandover, reason: end.reason, incarnation: s.incarnation,
 		})
 		other.closedGap = true // so what its snapshot lacked has ended unseen
@@ -83,7 +83,7 @@ type debt struct {
 	incarnation string
 }
 
-func (a *agent) openGap(s *session, d debt) {
+func (a *agent) openGap(d debt) {
 	a.metrics.gaps.WithLabelValues(string(d.cause)).Inc()
 	a.zap.Info("gap opened", zap.String("agent", a.ID), zap.String("feed", d.feed.String()), zap.String("cause", string(d.cause)),
 		zap.String("reason", d.reason), zap.Time("from", d.from))

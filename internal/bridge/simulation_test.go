@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,7 +38,7 @@ func TestSimulation(t *testing.T) {
 	}
 	var total tallies
 	for seed := first; seed <= last; seed++ {
-		w := newWorld(seed, control{})
+		w := newWorld(t.Context(), seed, control{})
 		w.run()
 		if bad := w.verdict(); len(bad) > 0 {
 			t.Fatalf("seed %d (again with -run TestSimulation -sim.seed %d): %d findings, the first:\n%s",
@@ -65,7 +66,7 @@ func TestSimulationControls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 60; seed++ {
-				w := newWorld(seed, c)
+				w := newWorld(t.Context(), seed, c)
 				w.run()
 				if bad := w.verdict(); len(bad) > 0 {
 					t.Logf("seen at seed %d: %s", seed, bad[0])
@@ -123,6 +124,7 @@ const simAgents = 4
 type world struct {
 	tallies
 	control
+	ctx     context.Context //nolint:containedctx // the run's own: a world lives as long as its test
 	rng     *rand.Rand
 	clock   time.Time
 	bridge  *Bridge
@@ -179,9 +181,9 @@ type fact struct {
 	shared bool
 }
 
-func newWorld(seed uint64, c control) *world {
+func newWorld(ctx context.Context, seed uint64, c control) *world {
 	w := &world{
-		control: c, rng: rand.New(rand.NewPCG(seed, 7)), clock: time.UnixMilli(1_767_323_045_000).UTC(), facts: map[string]*fact{},
+		ctx: ctx, control: c, rng: rand.New(rand.NewPCG(seed, 7)), clock: time.UnixMilli(1_767_323_045_000).UTC(), facts: map[string]*fact{},
 	}
 	memory := spool.NewMemory(spool.MemoryOptions{Bytes: int64(20+w.rng.IntN(300)) * 1024, Reserve: 16 << 10})
 	w.log = &tapedLog{Log: memory, w: w}
@@ -222,7 +224,7 @@ func (w *world) run() {
 	}
 	for len(w.bridge.sinks[0].lanes) > 0 {
 		w.broker.turn()
-		w.bridge.sinks[0].step(nil)
+		w.bridge.sinks[0].step(w.ctx)
 	}
 }
 
@@ -234,9 +236,9 @@ func (w *world) turn() {
 	for _, s := range slices.Clone(w.sockets) {
 		w.move(s)
 	}
-	w.bridge.sinks[0].step(nil)
+	w.bridge.sinks[0].step(w.ctx)
 	w.broker.turn()
-	w.bridge.sinks[0].step(nil)
+	w.bridge.sinks[0].step(w.ctx)
 }
 
 func (w *world) setRoster() {

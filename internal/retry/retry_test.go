@@ -74,27 +74,33 @@ func TestBackoff(t *testing.T) {
 		attempts []attempt
 	}{
 		"doubles up to the cap": {
-			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s}, whole,
+			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s},
+			whole,
 			[]attempt{{0, 1 * s}, {0, 2 * s}, {0, 4 * s}, {0, 8 * s}, {0, 10 * s}, {0, 10 * s}},
 		},
 		"a short life does not reset it": {
-			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s}, whole,
+			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s},
+			whole,
 			[]attempt{{0, 1 * s}, {59 * s, 2 * s}, {59 * s, 4 * s}},
 		},
 		"a healthy spell does": {
-			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s}, whole,
+			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s},
+			whole,
 			[]attempt{{0, 1 * s}, {0, 2 * s}, {0, 4 * s}, {60 * s, 1 * s}, {0, 2 * s}},
 		},
 		"full jitter": {
-			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s}, func() float64 { return 0.25 },
+			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s},
+			func() float64 { return 0.25 },
 			[]attempt{{0, s / 4}, {0, s / 2}, {0, s}, {0, 2 * s}, {0, 2500 * time.Millisecond}},
 		},
 		"no wait at all is possible": {
-			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s}, func() float64 { return 0 },
+			retry.Backoff{Base: s, Cap: 10 * s, Healthy: 60 * s},
+			func() float64 { return 0 },
 			[]attempt{{0, 0}, {0, 0}},
 		},
 		"base above the cap": {
-			retry.Backoff{Base: 20 * s, Cap: 10 * s, Healthy: 60 * s}, whole,
+			retry.Backoff{Base: 20 * s, Cap: 10 * s, Healthy: 60 * s},
+			whole,
 			[]attempt{{0, 10 * s}, {0, 10 * s}},
 		},
 	} {

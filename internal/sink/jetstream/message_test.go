@@ -158,7 +158,8 @@ func TestParseAnswer(t *testing.T) {
 		{`{"stream":"FACTS","seq":7,"duplicate":true}`, answer{seq: 7, duplicate: true}, true},
 		{
 			`{"error":{"code":400,"err_code":10054,"description":"too big"},"stream":"FACTS","seq":0}`,
-			answer{code: 400, errCode: 10054, description: "too big"}, true,
+			answer{code: 400, errCode: 10054, description: "too big"},
+			true,
 		},
 		{`{"stream":"FACTS"}`, answer{}, false},
 		{`{"stream":"FACTS","seq":7`, answer{}, false},

@@ -77,7 +77,7 @@ func (s *Server) Shutdown() {
 	s.server.WaitForShutdown()
 }
 
-// logger passes on what an operator can use; the server's notices are about itself and go to debug.
+// logger implements server.Logger: it passes on what an operator can use; the server's notices are about itself and go to debug.
 type logger struct {
 	log   *zap.SugaredLogger
 	fatal chan<- string // the first reason why the server cannot go on
