@@ -63,7 +63,7 @@ var (
 )
 
 // evictedAfter closes by the server in a row, each within evictedWithin of the session's start, look like another client that throws us out
-// (TaskRouter wire notes, section 11). A heuristic: the vendors document no close code for it.
+// (docs/protocols/twilio-taskrouter.md, section 11). A heuristic: the vendors document no close code for it.
 const (
 	evictedAfter  = 3
 	evictedWithin = time.Minute

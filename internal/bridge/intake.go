@@ -104,6 +104,9 @@ func (s *session) mapFrame(f source.Frame) mapping.Outcome {
 	if s.deaf {
 		return mapping.Discarded
 	}
+	if f.Feed == source.State {
+		s.vanished = nil // the newer snapshot finds them again
+	}
 	a.receiving, a.received, a.told, a.refused = s, event.InstantOf(f.Received), 0, nil
 	outcome := a.mapper.Map(a.view, f, a.emit)
 	switch {

@@ -187,7 +187,7 @@ type allowed struct {
 	rule   rule
 }
 
-// maxAttributes is the longest attribute text that is looked into, in bytes. The vendor allows 4096 characters (TaskRouter wire notes,
+// maxAttributes is the longest attribute text that is looked into, in bytes. The vendor allows 4096 characters (docs/protocols/twilio-taskrouter.md,
 // section 13).
 const maxAttributes = 64 << 10
 

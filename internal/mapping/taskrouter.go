@@ -10,7 +10,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/source"
 )
 
-// TaskRouter maps the frames of Twilio TaskRouter's worker sockets, dialect v2 (TaskRouter wire notes, sections 6 and 8). A live frame is one
+// TaskRouter maps the frames of Twilio TaskRouter's worker sockets, dialect v2 (docs/protocols/twilio-taskrouter.md, sections 6 and 8). A live frame is one
 // message of the socket. A state frame is the worker's snapshot, joined from the answers of the event bridge:
 //
 //	{"worker": {…}, "reservations": [{…}, …], "channels": [{…}, …]}

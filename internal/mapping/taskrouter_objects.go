@@ -6,7 +6,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/event"
 )
 
-// The vendor's objects, as far as they are told: one walk over each (TaskRouter wire notes, section 8).
+// The vendor's objects, as far as they are told: one walk over each (docs/protocols/twilio-taskrouter.md, section 8).
 
 // workerObject is section 8.1.
 type workerObject struct {

@@ -2,7 +2,7 @@ package mapping
 
 import "github.com/taskbridge/taskbridge/internal/event"
 
-// The vendor's words and what they are called here (TaskRouter wire notes, section 8). An absent word stays absent, an unknown one is other
+// The vendor's words and what they are called here (docs/protocols/twilio-taskrouter.md, section 8). An absent word stays absent, an unknown one is other
 // where the enum has it.
 
 // liveType is what a message of the socket becomes; empty for an unknown one.

@@ -1,6 +1,6 @@
 package taskrouter
 
-// The objects as they stand on the wire (TaskRouter wire notes, section 8). Times are whole seconds since the epoch unless a comment
+// The objects as they stand on the wire (docs/protocols/twilio-taskrouter.md, section 8). Times are whole seconds since the epoch unless a comment
 // says otherwise. A key whose absence makes the vendor's SDK throw has no omitempty.
 
 type envelope struct {

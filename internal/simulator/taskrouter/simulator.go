@@ -3,7 +3,7 @@
 // consumer's output is judged by, and it notes whatever clients do that an observer must not. It shares no code with the client side, so
 // that an error of one cannot hide in the other.
 //
-// The wire is that of TaskRouter wire notes, sections 1 to 9. Where the service's behaviour is not known, this package chooses: a token
+// The wire is that of docs/protocols/twilio-taskrouter.md, sections 1 to 9. Where the service's behaviour is not known, this package chooses: a token
 // is refused with 401, 403 or 400 at the upgrade, a session ends at its token's exp with close code 1008, and events of one cause come
 // in the order of section 9.
 package taskrouter

@@ -11,7 +11,7 @@ import (
 
 const maxTokenLife = 24 * time.Hour
 
-// accessClaims are those of a v2 access token: TaskRouter wire notes, section 3.1.
+// accessClaims are those of a v2 access token: docs/protocols/twilio-taskrouter.md, section 3.1.
 type accessClaims struct {
 	jwt.RegisteredClaims
 	Grants struct {

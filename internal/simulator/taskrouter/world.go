@@ -263,7 +263,7 @@ func (x *world) setAvailability(c *channel, available int) {
 	x.emitChannel(c, "worker.channel.availability.update")
 }
 
-// Changes of tasks and reservations: TaskRouter wire notes, section 9.
+// Changes of tasks and reservations: docs/protocols/twilio-taskrouter.md, section 9.
 
 func (x *world) setTaskStatus(t *task, status string) {
 	if t.status != status {

@@ -5,7 +5,7 @@
 // back, and whatever comes later. So nothing that happened between init and the snapshot is lost, and nothing is told twice.
 //
 // It only observes: it never writes a data frame or a ping, leaves other sockets of the worker alone and asks that losing this one
-// does not put her offline. Wire format: docs, TaskRouter wire notes.
+// does not put her offline. "Protocol" in this package means docs/protocols/twilio-taskrouter.md.
 package taskrouter
 
 import (
