@@ -306,13 +306,13 @@ func (f *fleet) ended(m *member, s *session, err error) {
 		f.owing = append(f.owing, m.agent)
 		m.agent, m.removed = newAgent(f.heart, m.Agent, m.mapper), false
 	}
-	if end.quiet {
+	if end.quiet || f.closing {
 		m.due = now
 	} else {
 		f.metrics.ends.WithLabelValues(end.reason).Inc()
 		m.due = now.Add(f.wait(m, err, lived))
 		f.zap.Info("session ended", zap.String("agent", m.ID), zap.String("reason", end.reason), zap.Duration("lived", lived),
-			zap.Duration("retry_in", m.due.Sub(now)), zap.Error(err))
+			zap.Duration("again_in", m.due.Sub(now)), zap.Error(err))
 	}
 	f.forget()
 }

@@ -124,7 +124,7 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	d.keys(path, n, func(path string, key, value *yaml.Node) {
 		for _, f := range fields {
 			if f.key == key.Value {
-				d.value(path, value, v.Field(f.index))
+				d.value(path, value, v.FieldByIndex(f.index))
 				return
 			}
 		}
@@ -159,7 +159,7 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
 // setDefaults prepares a value that the decoder has created.
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {
-		setDefaults(v.Field(f.index))
+		setDefaults(v.FieldByIndex(f.index))
 	}
 	if own, ok := v.Addr().Interface().(Defaulter); ok {
 		own.SetDefaults()

@@ -368,3 +368,40 @@ func TestUnsupportedFieldPanics(t *testing.T) {
 		})
 	}
 }
+
+type vendorSection struct {
+	Account string `yaml:"account"`
+	Region  string `yaml:"region"`
+}
+
+func (v *vendorSection) SetDefaults() { v.Region = "us1" }
+
+func (v *vendorSection) Validate() error {
+	var ps Problems
+	ps.Required("account", v.Account, "an account")
+	return ps.Err()
+}
+
+// TestInline: a section put together from two structs reads like one, with the embedded one's defaults, checks and positions.
+func TestInline(t *testing.T) {
+	type section struct {
+		vendorSection `yaml:",inline"`
+		Agents        []string `yaml:"agents"`
+	}
+	var c struct {
+		Source *section `yaml:"source"`
+	}
+	if err := Parse("c.yaml", []byte("source: {account: a, agents: [x]}\n"), &c); err != nil {
+		t.Fatal(err)
+	}
+	if got := *c.Source; got.Account != "a" || got.Region != "us1" || len(got.Agents) != 1 {
+		t.Errorf("got %+v, want account a, region us1, one agent", got)
+	}
+	c.Source = nil
+	err := Parse("c.yaml", []byte("source:\n  agents: [x]\n  regoin: ie1\n"), &c)
+	want := "c.yaml:3:3: source.regoin: unknown key; allowed: account, agents, region (did you mean \"region\"?)\n" +
+		"c.yaml:1:1: source.account: missing; allowed: an account"
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}

@@ -12,19 +12,25 @@ import (
 // field is one configurable field of a struct.
 type field struct {
 	key   string
-	index int
+	index []int
 }
 
-// fieldsOf lists the fields that have a yaml name, in their order in the struct; none for other types.
+// fieldsOf lists the fields that have a yaml name, in their order in the struct; none for other types. The fields of an embedded struct tagged
+// ",inline" stand among them: so a section can be put together from what several packages configure. SetDefaults and Validate of the embedded
+// struct are promoted, and so called, unless the outer one has its own.
 func fieldsOf(t reflect.Type) []field {
 	if t.Kind() != reflect.Struct {
 		return nil
 	}
 	var fields []field
 	for i := range t.NumField() {
-		key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		if key != "" && key != "-" {
-			fields = append(fields, field{key, i})
+		key, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		if t.Field(i).Anonymous && option == "inline" {
+			for _, f := range fieldsOf(t.Field(i).Type) {
+				fields = append(fields, field{f.key, append([]int{i}, f.index...)})
+			}
+		} else if key != "" && key != "-" {
+			fields = append(fields, field{key, []int{i}})
 		}
 	}
 	return fields

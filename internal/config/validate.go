@@ -35,7 +35,7 @@ func validate(path string, v reflect.Value, report func(Problem)) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			validate(joinPath(path, f.key), v.Field(f.index), report)
+			validate(joinPath(path, f.key), v.FieldByIndex(f.index), report)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskbridge/taskbridge/internal/admin"
+	"github.com/taskbridge/taskbridge/internal/bridge"
+	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/mapping"
+	"github.com/taskbridge/taskbridge/internal/roster"
+	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
+)
+
+// configuration is the whole file.
+type configuration struct {
+	Sources []sourceConfig     `yaml:"sources"`
+	Sinks   []sinkConfig       `yaml:"sinks"`
+	Privacy privacyConfig      `yaml:"privacy"`
+	Bridge  bridgeConfig       `yaml:"bridge"`
+	Buffer  bufferConfig       `yaml:"buffer"`
+	Logging loggingConfig      `yaml:"logging"`
+	Health  admin.HealthConfig `yaml:"health"`
+}
+
+// sourceConfig is one vendor account with its agents; exactly one kind is set.
+type sourceConfig struct {
+	Name       string            `yaml:"name"`
+	TaskRouter *taskRouterConfig `yaml:"taskrouter"`
+}
+
+// taskRouterConfig is a TaskRouter workspace and who is listened to there.
+type taskRouterConfig struct {
+	taskrouter.Config `yaml:",inline"`
+	Agents            roster.Static `yaml:"agents"`
+}
+
+// sinkConfig is one broker; exactly one kind is set.
+type sinkConfig struct {
+	Name string            `yaml:"name"`
+	NATS *jetstream.Config `yaml:"nats"`
+}
+
+// bridgeConfig is what bridge.Options takes; the defaults are the ones named there.
+type bridgeConfig struct {
+	ID           string          `yaml:"id"`           // default: the host's name
+	PartitionBy  string          `yaml:"partition_by"` // task (default), agent
+	DialRate     float64         `yaml:"dial_rate"`    // sessions per second
+	SilenceLimit config.Duration `yaml:"silence_limit"`
+	RefusedRetry config.Duration `yaml:"refused_retry"`
+	DrainTimeout config.Duration `yaml:"drain_timeout"`
+}
+
+// bufferConfig is the log in memory.
+type bufferConfig struct {
+	MaxBytes config.Size `yaml:"max_bytes"`
+}
+
+// privacyConfig is mapping.PrivacyConfig as the file has it: its key file starts from the file's folder.
+type privacyConfig struct {
+	AgentAttributes map[string]string `yaml:"agent_attributes"`
+	TaskAttributes  map[string]string `yaml:"task_attributes"`
+	FreeText        string            `yaml:"free_text"`
+	AgentName       string            `yaml:"agent_name"`
+	HashKeyFile     config.Path       `yaml:"hash_key_file"`
+	Raw             bool              `yaml:"raw"`
+}
+
+// configFlag adds the flag that every command with a configuration has.
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("config", "c", "", "the configuration `file`")
+}
+
+// loadConfig reads and checks the configuration; the error holds every problem and is a usageError.
+func loadConfig(path string) (*configuration, error) {
+	if path == "" {
+		return nil, usageError{errors.New("no configuration: name one with -c FILE. " +
+			"configs/taskrouter-nats.yaml is a commented one to start from; configs/evaluation.yaml needs neither an account nor a broker")}
+	}
+	var c configuration
+	c.setDefaults()
+	if err := config.Load(path, &c); err != nil {
+		return nil, usageError{err}
+	}
+	return &c, nil
+}
+
+func (c *configuration) setDefaults() {
+	host, _ := os.Hostname() // without one the id is missing, and that says so
+	c.Bridge = bridgeConfig{
+		ID: host, PartitionBy: "task", DialRate: 50, SilenceLimit: config.Duration(30 * time.Second),
+		RefusedRetry: config.Duration(5 * time.Minute), DrainTimeout: config.Duration(20 * time.Second),
+	}
+	c.Buffer.MaxBytes = 256 << 20
+	c.Logging.SetDefaults()
+	c.Health.SetDefaults()
+}
+
+var (
+	namePattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	idPattern   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	workerSID   = regexp.MustCompile(`^WK[0-9a-f]{32}$`)
+)
+
+const nameAllowed = "1 to 32 lower-case letters, digits and -"
+
+// Validate implements config.Validator: what concerns several sources or sinks together.
+func (c *configuration) Validate() error {
+	var ps config.Problems
+	if len(c.Sources) == 0 {
+		ps.Add("sources", "missing", "a list of at least one source")
+	}
+	if len(c.Sinks) == 0 {
+		ps.Add("sinks", "missing", "a list of at least one sink")
+	}
+	sources, sinks := map[string]int{}, map[string]int{}
+	agents := map[string]int{} // by id: who serves her
+	for i, s := range c.Sources {
+		unique(&ps, "sources", i, s.Name, sources)
+		if s.TaskRouter == nil {
+			continue
+		}
+		for j, id := range s.TaskRouter.Agents {
+			if other, taken := agents[id]; taken && other != i {
+				ps.Add(fmt.Sprintf("sources[%d].taskrouter.agents[%d]", i, j), fmt.Sprintf("served by sources[%d] too", other), "each agent in one source")
+				continue
+			}
+			agents[id] = i
+		}
+	}
+	for i, s := range c.Sinks {
+		unique(&ps, "sinks", i, s.Name, sinks)
+	}
+	return ps.Err()
+}
+
+// unique notes the name of list[i] when an earlier one has it; first is the list's memory.
+func unique(ps *config.Problems, list string, i int, name string, first map[string]int) {
+	if j, taken := first[name]; taken && name != "" {
+		ps.Add(fmt.Sprintf("%s[%d].name", list, i), fmt.Sprintf("the name of %s[%d] too", list, j), "each name once")
+		return
+	}
+	first[name] = i
+}
+
+// Validate implements config.Validator. A section without problems is tried out, so that a secret file that cannot be used is found now.
+func (s *sourceConfig) Validate() error {
+	var ps config.Problems
+	ps.Match("name", s.Name, namePattern, nameAllowed)
+	if s.TaskRouter == nil {
+		ps.Add("", "no kind of source", "exactly one of taskrouter")
+		return ps.Err()
+	}
+	s.TaskRouter.Agents.Match(&ps, "taskrouter.agents", workerSID, "WK followed by 32 hex digits")
+	if config.Validate(s.TaskRouter) == nil {
+		try(&ps, "taskrouter", s.check)
+	}
+	return ps.Err()
+}
+
+// Validate implements config.Validator, as for a source.
+func (s *sinkConfig) Validate() error {
+	var ps config.Problems
+	ps.Match("name", s.Name, namePattern, nameAllowed)
+	if s.NATS == nil {
+		ps.Add("", "no kind of sink", "exactly one of nats")
+		return ps.Err()
+	}
+	if config.Validate(s.NATS) == nil {
+		try(&ps, "nats", s.check)
+	}
+	return ps.Err()
+}
+
+func try(ps *config.Problems, path string, check func() error) {
+	if err := check(); err != nil {
+		ps.Add(path, err.Error(), "")
+	}
+}
+
+// Validate implements config.Validator.
+func (c *bridgeConfig) Validate() error {
+	var ps config.Problems
+	ps.Match("id", c.ID, idPattern, "1 to 64 letters, digits, . _ and -; the default is the host's name")
+	ps.OneOf("partition_by", c.PartitionBy, "task", "agent")
+	config.Between(&ps, "dial_rate", c.DialRate, 0.1, 1000)
+	config.Between(&ps, "silence_limit", c.SilenceLimit, config.Duration(time.Second), config.Duration(10*time.Minute))
+	config.Between(&ps, "refused_retry", c.RefusedRetry, config.Duration(time.Second), config.Duration(24*time.Hour))
+	config.Between(&ps, "drain_timeout", c.DrainTimeout, config.Duration(100*time.Millisecond), config.Duration(time.Hour))
+	return ps.Err()
+}
+
+func (c *bridgeConfig) options() bridge.Options {
+	return bridge.Options{
+		BridgeID: c.ID, PartitionByAgent: c.PartitionBy == "agent", DialRate: c.DialRate, Silence: time.Duration(c.SilenceLimit),
+		RefusedRetry: time.Duration(c.RefusedRetry), Drain: time.Duration(c.DrainTimeout),
+	}
+}
+
+// Validate implements config.Validator.
+func (c *bufferConfig) Validate() error {
+	var ps config.Problems
+	config.Between(&ps, "max_bytes", c.MaxBytes, 4<<20, 64<<30)
+	return ps.Err()
+}
+
+// Validate implements config.Validator. The problems of mapping begin with their path, which has a place in the file.
+func (c *privacyConfig) Validate() error {
+	_, err := c.policy()
+	if err == nil {
+		return nil
+	}
+	var ps config.Problems
+	for line := range strings.Lines(err.Error()) {
+		path, what, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		ps.Add(path, what, "")
+	}
+	return ps.Err()
+}
+
+// policy reads the hash key, where there is one.
+func (c *privacyConfig) policy() (*mapping.Policy, error) {
+	key, err := config.ReadSecret(config.Secret{}, c.HashKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("hash_key_file: %w", err)
+	}
+	return mapping.NewPolicy(mapping.PrivacyConfig{
+		AgentAttributes: c.AgentAttributes, TaskAttributes: c.TaskAttributes, FreeText: c.FreeText, AgentName: c.AgentName,
+		HashKeyFile: string(c.HashKeyFile), Raw: c.Raw,
+	}, []byte(key.Reveal()))
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// settingPattern is a setting that a comment shows: a section, or a key below one.
+var settingPattern = regexp.MustCompile(`^ *[a-z_]+:(\n| +[^ ])`)
+
+// good is a valid configuration; the problems below are made by changing it.
+const good = `sources:
+  - name: support
+    taskrouter:
+      account: AC00000000000000000000000000000001
+      workspace: WS00000000000000000000000000000001
+      api_key: SK00000000000000000000000000000001
+      api_secret: ${BRIDGE_TEST_SECRET}
+      agents: [WK00000000000000000000000000000001]
+sinks:
+  - name: facts
+    nats: {url: "nats://127.0.0.1:4222", stream: FACTS}
+`
+
+func TestBadConfigurations(t *testing.T) {
+	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
+	replace := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(good) }
+	const noFile = ": no such file or directory"
+	for name, test := range map[string]struct {
+		document string
+		want     []string // DIR stands for the configuration's folder
+	}{
+		"empty": {"", []string{
+			"1:1: the file is empty; allowed: a mapping with the keys bridge, buffer, health, logging, privacy, sinks, sources",
+		}},
+		"nothing in it": {"sources: []\n", []string{
+			"1:1: sources: missing; allowed: a list of at least one source",
+			"1:1: sinks: missing; allowed: a list of at least one sink",
+		}},
+		"a durable log": {good + "spool: {dir: ./spool}\n", []string{
+			"12:1: spool: unknown key; allowed: bridge, buffer, health, logging, privacy, sinks, sources",
+		}},
+		"no kinds": {"sources:\n  - name: support\nsinks:\n  - name: facts\n", []string{
+			"2:5: sources[0]: no kind of source; allowed: exactly one of taskrouter",
+			"4:5: sinks[0]: no kind of sink; allowed: exactly one of nats",
+		}},
+		"names": {
+			replace("name: support", "name: Support", "name: facts", "name: "+strings.Repeat("x", 33)), []string{
+				"2:11: sources[0].name: not valid; allowed: 1 to 32 lower-case letters, digits and -",
+				"10:11: sinks[0].name: not valid; allowed: 1 to 32 lower-case letters, digits and -",
+			},
+		},
+		"names and agents twice": {
+			replace("sinks:\n", strings.SplitN(strings.SplitN(good, "sinks:\n", 2)[0], "sources:\n", 2)[1]+"sinks:\n  - name: facts\n    nats: {url: \"tls://broker\", stream: A}\n"),
+			[]string{
+				"9:11: sources[1].name: the name of sources[0] too; allowed: each name once",
+				"15:16: sources[1].taskrouter.agents[0]: served by sources[0] too; allowed: each agent in one source",
+				"19:11: sinks[1].name: the name of sinks[0] too; allowed: each name once",
+			},
+		},
+		"agents": {
+			replace("[WK00000000000000000000000000000001]", "[WK1, WK00000000000000000000000000000001, WK00000000000000000000000000000001]"), []string{
+				"8:16: sources[0].taskrouter.agents[0]: not valid; allowed: WK followed by 32 hex digits",
+				"8:57: sources[0].taskrouter.agents[2]: given twice, first as [1]; allowed: each agent once",
+			},
+		},
+		"no agents": {
+			replace("      agents: [WK00000000000000000000000000000001]\n", ""), []string{
+				"3:5: sources[0].taskrouter.agents: missing; allowed: a list of agents, each WK followed by 32 hex digits",
+			},
+		},
+		"secrets that cannot be read": {
+			replace("api_secret: ${BRIDGE_TEST_SECRET}", "api_secret_file: secret", "stream: FACTS", "stream: FACTS, creds_file: creds"), []string{
+				"3:5: sources[0].taskrouter: secret file: open DIR/secret" + noFile,
+				"11:5: sinks[0].nats: nats: secret file: open DIR/creds" + noFile,
+			},
+		},
+		"a secret in the file": {
+			replace("${BRIDGE_TEST_SECRET}", "hunter2"), []string{
+				"7:19: sources[0].taskrouter.api_secret: a secret in the configuration file itself; allowed: put it into a file and set api_secret_file, " +
+					"or write api_secret: ${NAME} for an environment variable",
+			},
+		},
+		"inside the sections": {
+			replace("AC00000000000000000000000000000001", "AC1", "stream: FACTS", "stream: FACTS, mode: loose"), []string{
+				"4:16: sources[0].taskrouter.account: not valid; allowed: AC followed by 32 hex digits",
+				"11:63: sinks[0].nats.mode: not a known word; allowed: structured, binary",
+			},
+		},
+		"privacy": {
+			good + "privacy:\n  agent_attributes: {email: hash, skill: guess}\n  free_text: truncate:0\n  hash_key: k\n", []string{
+				"13:3: privacy.agent_attributes: \"email\": the hash rule needs hash_key_file: name a file with at least 32 random bytes",
+				"13:3: privacy.agent_attributes: \"skill\": not a rule; allowed: keep, drop, hash, truncate:N with N from 1 to 4096",
+				"14:14: privacy.free_text: not a rule; allowed: keep, drop, hash, truncate:N with N from 1 to 4096",
+				"15:3: privacy.hash_key: unknown key; allowed: agent_attributes, agent_name, free_text, hash_key_file, raw, task_attributes",
+			},
+		},
+		"a hash key that is not there": {
+			good + "privacy: {hash_key_file: key}\n", []string{"12:26: privacy.hash_key_file: secret file: open DIR/key" + noFile},
+		},
+		"settings": {
+			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30}
+buffer: {max_bytes: 1KiB}
+logging: {level: loud, format: xml}
+health: {listen: 8080}
+`, []string{
+				"12:14: bridge.id: not valid; allowed: 1 to 64 letters, digits, . _ and -; the default is the host's name",
+				"12:35: bridge.partition_by: not a known word; allowed: task, agent",
+				"12:53: bridge.dial_rate: out of range; allowed: 0.1 to 1000",
+				"12:71: bridge.silence_limit: out of range; allowed: 1s to 10m",
+				"12:92: bridge.refused_retry: out of range; allowed: 1s to 1d",
+				"12:111: bridge.drain_timeout: not a duration; allowed: zero or more with a unit, such as 500ms, 30s, 5m, 1h30m, 7d",
+				"13:21: buffer.max_bytes: out of range; allowed: 4MiB to 64GiB",
+				"14:18: logging.level: not a known word; allowed: debug, info, warn, error",
+				"14:32: logging.format: not a known word; allowed: json, console",
+				"15:18: health.listen: not an address; allowed: host:port such as 127.0.0.1:8080, or :8080 for every interface",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := write(t, dir, "bridge.yaml", test.document)
+			for _, command := range []string{"validate", "run"} {
+				code, stdout, stderr := exec(t, command, "-c", file)
+				if code != 2 || stdout != "" {
+					t.Errorf("%s: got exit code %d and %q, want 2 and nothing", command, code, stdout)
+				}
+				got := strings.ReplaceAll(strings.ReplaceAll(stderr, file+":", ""), dir, "DIR")
+				if diff := cmp.Diff(test.want, strings.Split(strings.TrimSuffix(got, "\n"), "\n")); diff != "" {
+					t.Errorf("%s: problems (-want +got):\n%s", command, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestValidateShowsWhatWouldRun(t *testing.T) {
+	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
+	file := write(t, t.TempDir(), "bridge.yaml", good+"bridge: {id: pod-1, partition_by: agent}\nprivacy: {raw: true}\n")
+	code, stdout, stderr := exec(t, "validate", "--config", file)
+	want := file + ` is valid. It would run:
+  bridge  pod-1: order per agent, at most 50 dials/s, sessions silent for 30s are replaced, drains for up to 20s
+  source  support: Twilio TaskRouter, workspace WS00000000000000000000000000000001, 1 agents, at Twilio, region us1
+  sink    facts: NATS JetStream, stream FACTS with subjects contact.*.*.*.*.*, structured mode, at nats://127.0.0.1:4222
+  privacy RAW PAYLOADS ARE PUBLISHED, personal data included
+  buffer  256MiB in memory
+  health  http://127.0.0.1:8080 with /metrics, /livez, /readyz
+`
+	if diff := cmp.Diff(want, stdout); code != 0 || stderr != "" || diff != "" {
+		t.Errorf("got exit code %d, %q; output (-want +got):\n%s", code, stderr, diff)
+	}
+}
+
+// Every file in configs is valid where the secrets that it names exist, and so are the settings that it shows as comments.
+func TestConfigs(t *testing.T) {
+	t.Setenv("TASKROUTER_API_SECRET", "a secret")
+	files, err := filepath.Glob("../../configs/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		write(t, dir, "secrets/twilio-api-secret", "a secret")
+		write(t, dir, "secrets/hash-key", strings.Repeat("k", 32))
+		for name, document := range map[string]string{filepath.Base(file): string(content), "uncommented.yaml": uncommented(string(content))} {
+			if code, _, stderr := exec(t, "validate", "-c", write(t, dir, name, document)); code != 0 {
+				t.Errorf("%s: got exit code %d and %s", name, code, stderr)
+			}
+		}
+	}
+}
+
+// uncommented makes settings of the comments that show one with its default: "# key: value", but for the authentication, of which there can
+// be only one way.
+func uncommented(document string) string {
+	var b strings.Builder
+	authentication := false
+	for line := range strings.Lines(document) {
+		indent, setting, found := strings.Cut(line, "# ")
+		authentication = authentication && found || strings.Contains(line, "way of authentication")
+		if found && strings.TrimSpace(indent) == "" && !authentication && settingPattern.MatchString(setting) {
+			line = indent + setting
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/taskbridge/taskbridge/internal/ledger"
+	"github.com/taskbridge/taskbridge/internal/trial"
+)
+
+func newDemoCommand() *cobra.Command {
+	var (
+		o      trial.Options
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run everything on this machine and judge what lands",
+		Long: `Run everything on this machine: a simulated Twilio workspace, the bridge with its real source over real sockets, an embedded nats-server with file
+storage in a temporary folder, an independent consumer, and a judge that holds what the consumer read against what the workspace emitted.
+
+Time-outs are seconds where production has minutes: tokens live 10 s, so every session is renewed while you watch. The last line is the
+judge's. Exit code 1: something is missing outside a published gap, stored twice, invented or out of order, gaps are longer than the faults
+explain, or too little was emitted.`,
+		Example: `  bridge demo
+  bridge demo --duration 60s --faults   # malformed frames, closes, resets, silence, a broker restart
+  bridge demo --agents 200 --rate 1000 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case o.Duration < time.Second:
+				return usageError{fmt.Errorf("--duration %v: at least 1s", o.Duration)}
+			case o.Agents < 1 || o.Agents > 5000:
+				return usageError{fmt.Errorf("--agents %d: 1 to 5000", o.Agents)}
+			case o.Rate <= 0 || o.Rate > 20*float64(o.Agents):
+				return usageError{fmt.Errorf("--rate %v: above 0, and at most 20 per agent (here %d)", o.Rate, 20*o.Agents)}
+			}
+			dir, err := os.MkdirTemp("", "taskbridge-demo-")
+			if err != nil {
+				return fmt.Errorf("a folder for the broker's files: %w", err)
+			}
+			defer func() { _ = os.RemoveAll(dir) }() // the system's temporary folder: what is left there is not in anyone's way
+			o.Dir = dir
+			out := cmd.OutOrStdout()
+			if asJSON {
+				out = cmd.ErrOrStderr()
+			}
+			view := newDemoView(out, o)
+			log := newLogger(loggingConfig{Level: "error", Format: "console"}, cmd.ErrOrStderr())
+			verdict, err := trial.Run(cmd.Context(), o, log, view.show)
+			if asJSON {
+				if encoded := json.NewEncoder(cmd.OutOrStdout()).Encode(verdict); err == nil {
+					err = encoded
+				}
+			} else {
+				view.end(verdict, err)
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&o.Duration, "duration", 20*time.Second, "how long to watch, once every session is live")
+	f.IntVar(&o.Agents, "agents", 50, "agents in the simulated workspace")
+	f.Float64Var(&o.Rate, "rate", 200, "events per second over all agents")
+	f.BoolVar(&o.Faults, "faults", false, "disturb sockets and broker on the way")
+	f.BoolVar(&asJSON, "json", false, "print the judge's figures as one JSON object; progress goes to standard error")
+	return cmd
+}
+
+// demoView shows a trial: on a terminal a few lines that are drawn over, elsewhere a line now and then.
+type demoView struct {
+	out      io.Writer
+	terminal bool
+	duration time.Duration
+	began    time.Time // of the judged part
+	drawn    int       // lines on the terminal to draw over
+	note     string
+	last     time.Time // of the last plain line
+	rates    [8]rate   // a ring of samples for events per second
+	samples  int
+}
+
+type rate struct {
+	at     time.Time
+	landed int
+}
+
+func newDemoView(out io.Writer, o trial.Options) *demoView {
+	v := &demoView{out: out, duration: o.Duration}
+	if f, ok := out.(*os.File); ok {
+		v.terminal = term.IsTerminal(int(f.Fd()))
+	}
+	v.printf("Taskbridge demo: %d agents, %g events/s: simulated TaskRouter sockets → bridge → NATS JetStream → judge\n", o.Agents, o.Rate)
+	return v
+}
+
+func (v *demoView) printf(format string, args ...any) { _, _ = fmt.Fprintf(v.out, format, args...) }
+
+// show is called about four times a second.
+func (v *demoView) show(p trial.Progress, note string) {
+	now := time.Now()
+	if v.began.IsZero() && p.Live == p.Agents {
+		v.began = now
+	}
+	perSecond := v.rate(now, p.Landed)
+	if note != "" {
+		v.note = note
+	}
+	if v.terminal {
+		v.draw(p, perSecond)
+		return
+	}
+	if note != "" {
+		v.printf("%5s  %s\n", v.elapsed(), note)
+	}
+	if now.Sub(v.last) >= 2*time.Second {
+		v.last = now
+		v.printf("%5s  sessions %d/%d  emitted %d  on the stream %d  %.0f/s  open gaps %d\n",
+			v.elapsed(), p.Live, p.Agents, p.Emitted, p.Landed, perSecond, p.OpenGaps)
+	}
+}
+
+// rate is events per second over the last samples.
+func (v *demoView) rate(now time.Time, landed int) float64 {
+	oldest := v.rates[v.samples%len(v.rates)]
+	v.rates[v.samples%len(v.rates)] = rate{now, landed}
+	v.samples++
+	if oldest.at.IsZero() {
+		return 0
+	}
+	return float64(landed-oldest.landed) / now.Sub(oldest.at).Seconds()
+}
+
+func (v *demoView) elapsed() time.Duration {
+	if v.began.IsZero() {
+		return 0
+	}
+	return min(time.Since(v.began), v.duration).Round(time.Second)
+}
+
+const barWidth = 40
+
+func (v *demoView) draw(p trial.Progress, perSecond float64) {
+	filled := min(barWidth, int(barWidth*v.elapsed()/max(v.duration, 1)))
+	lines := []string{
+		fmt.Sprintf("sessions  %d of %d live, %d with an open gap", p.Live, p.Agents, p.OpenGaps),
+		fmt.Sprintf("events    %d emitted, %d on the stream, %d not yet confirmed, %.0f/s", p.Emitted, p.Landed, p.Unconfirmed, perSecond),
+		fmt.Sprintf("progress  [%s%s] %v of %v", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), v.elapsed(), v.duration),
+		"          " + v.note,
+		"latest    ",
+	}
+	for _, e := range p.Last {
+		lines = append(lines, fmt.Sprintf("  %s  %-32s %s", e.Recorded.Time().Format("15:04:05.000"), e.Type, e.Subject))
+	}
+	if v.drawn > 0 {
+		v.printf("\x1b[%dA", v.drawn) // cursor up
+	}
+	for _, line := range lines {
+		v.printf("\x1b[K%s\n", line) // erase to the end of the line
+	}
+	for range v.drawn - len(lines) {
+		v.printf("\x1b[K\n")
+	}
+	v.drawn = max(v.drawn, len(lines))
+}
+
+func (v *demoView) end(d ledger.Verdict, err error) {
+	word := "PASS"
+	if err != nil {
+		word = "FAIL"
+	}
+	v.printf("%s: emitted %d, landed %d, missing %d, duplicates %d, out of order %d, invented %d, gaps %d (%.1f s), %.0f events/s, p50 %.1f ms, p99 %.1f ms\n",
+		word, d.Emitted, d.Landed, d.Missing, d.Duplicates, d.OutOfOrder, d.Invented, d.Gaps, d.GapSeconds, d.EventsPerSecond, d.P50MS, d.P99MS)
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand(abort <-chan struct{}) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bridge",
+		Short: "Publish what contact-centre agents' WebSocket sessions tell",
+		Long: `bridge holds one WebSocket session per agent of a contact centre, turns what the vendor tells into one vocabulary of CloudEvents and
+publishes them to NATS JetStream: in order per agent and task, each stored once, and every stretch in which it could not listen told as a gap.`,
+		Example: `  bridge demo                             # everything on this machine, judged
+  bridge simulate taskrouter              # a contact centre to try it with, in one terminal
+  bridge run -c configs/evaluation.yaml   # and the bridge in another
+  bridge validate -c bridge.yaml          # check a configuration and show what it would run`,
+		SilenceUsage:  true, // a failed run is not a misunderstanding of the command line
+		SilenceErrors: true, // main tells the error, once
+		CompletionOptions: cobra.CompletionOptions{
+			DisableDefaultCmd: true,
+		},
+	}
+	root.AddCommand(
+		newDemoCommand(),
+		newRunCommand(abort),
+		newValidateCommand(),
+		newSimulateCommand(),
+		newSchemaCommand(),
+		newVersionCommand(),
+	)
+	return root
+}
+
+// execute runs the command that the arguments name. What fails before the command itself has begun is the command line's fault.
+func execute(ctx context.Context, root *cobra.Command) error {
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !begun {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+	}
+	return err
+}

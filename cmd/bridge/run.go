@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/admin"
+	"github.com/taskbridge/taskbridge/internal/bridge"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+func newRunCommand(abort <-chan struct{}) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Hold the agents' sessions and publish what they tell",
+		Long: `Hold the agents' sessions and publish what they tell, until a signal stops it. Logs go to standard error; /metrics, /livez and /readyz are
+on the health listener.
+
+The first SIGINT or SIGTERM stops in order: sessions are closed and the gap that this makes is told, what is accepted is delivered (for at most
+bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, with their number. A second signal exits at once and says what is lost.`,
+		Example: `  bridge run -c bridge.yaml
+  bridge run -c configs/evaluation.yaml   # against bridge simulate taskrouter, with a broker of its own`,
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		return c.run(cmd.Context(), abort, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// run makes everything, in this order, and ends it in reverse:
+//
+//	embedded brokers   first, because the sinks need their addresses
+//	buffer, sinks, sources, bridge: made, and nobody is dialled yet
+//	health listener    a port in use is known before any vendor or broker hears of us
+//	sinks              connect
+//	bridge             dials the agents
+//
+// The bridge ends by closing sessions, delivering what is accepted and closing the sinks; then the buffer and the embedded brokers close.
+// The health listener goes last, so that all this can be watched.
+func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr io.Writer) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log := newLogger(c.Logging, stderr)
+	reg := prometheus.NewRegistry()
+
+	// Deferred before everything else, so that it runs last.
+	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
+	healthEnded := make(chan error, 1)
+	var health *admin.Health
+	defer func() {
+		stopHealth()
+		if health != nil {
+			err = errors.Join(err, <-healthEnded)
+		}
+	}()
+
+	servers, stopServers, err := c.servers(log)
+	defer stopServers()
+	if err != nil {
+		return err
+	}
+	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes)})
+	defer func() { _ = buffer.Close() }() // nothing of it outlives the process
+	brokers, err := c.sinks(servers, log, reg)
+	if err != nil {
+		return err
+	}
+	feeds, err := c.sources(log, reg)
+	if err != nil {
+		return err
+	}
+	sinks := map[string]sink.Sink{}
+	for name, b := range brokers {
+		sinks[name] = b
+	}
+	b, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, log, reg)
+	if err != nil {
+		return err
+	}
+	agents := c.agents()
+	if err := b.SetRoster(agents); err != nil {
+		return err
+	}
+	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, brokers: brokers, log: buffer}
+	if c.Privacy.Raw {
+		ready.raw = len(c.Sources)
+	}
+	about(reg, ready.raw)
+	// Status waits for the fleet loop's mutex and for every agent's.
+	probes := admin.Probes{Alive: func() { b.Status() }, Reasons: ready.reasons, Metrics: reg}
+	if health, err = admin.Listen(c.Health, probes, log); err != nil {
+		return err
+	}
+	go func() {
+		healthEnded <- health.Serve(healthCtx)
+		cancel() // a bridge that nobody can look at is not left running
+	}()
+	c.warn(len(agents), log)
+	log.Info("bridge starts", zap.String("version", version), zap.String("bridge_id", c.Bridge.ID), zap.Int("agents", len(agents)),
+		zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()))
+	for _, b := range brokers {
+		b.Connect(ctx)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	for stopping := ctx.Done(); ; {
+		select {
+		case <-stopping:
+			stopping = nil
+			log.Info("bridge stops: it closes its sessions and delivers what is accepted", zap.Int("undelivered", undelivered(b)),
+				zap.Duration("drain_timeout", time.Duration(c.Bridge.DrainTimeout)))
+		case <-abort:
+			// Not waited for: the process ends with what is left of it.
+			return fmt.Errorf("stopped at once by a second signal: %d accepted events were not delivered yet and are lost", undelivered(b))
+		case err := <-ended:
+			if err == nil {
+				log.Info("bridge stopped, everything is delivered")
+			}
+			return err
+		}
+	}
+}
+
+// undelivered counts the events that some broker has not confirmed, once per sink.
+func undelivered(b *bridge.Bridge) int {
+	n := 0
+	for _, s := range b.Status().Sinks {
+		n += s.Unconfirmed
+	}
+	return n
+}
+
+// about registers what is known of the process from its start.
+func about(reg *prometheus.Registry, raw int) {
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(reg)
+	f.NewGaugeVec(prometheus.GaugeOpts{Name: "taskbridge_build_info", Help: "1, with the version as a label."}, []string{"version", "go_version"}).
+		WithLabelValues(version, runtime.Version()).Set(1)
+	f.NewGauge(prometheus.GaugeOpts{
+		Name: "taskbridge_raw_payload_sources", Help: "Sources whose payloads are published unchanged in data.raw (privacy.raw).",
+	}).Set(float64(raw))
+}
+
+// warn tells what the operator should know before trusting the bridge.
+func (c *configuration) warn(agents int, log *zap.Logger) {
+	log.Warn("accepted events live in memory until a broker confirms them: a crash loses them", zap.Stringer("max_bytes", c.Buffer.MaxBytes))
+	if c.Privacy.Raw {
+		log.Warn("privacy.raw is on: vendors' payloads, personal data included, are published unchanged")
+	}
+	for _, s := range c.Sources {
+		if s.TaskRouter != nil && strings.HasPrefix(s.TaskRouter.EventBridgeURL, "http://") {
+			log.Warn("event_bridge_url is http: tokens travel in clear text, for simulators only", zap.String("source", s.Name))
+		}
+	}
+	if runtime.GOOS == "windows" {
+		log.Warn("who may read the secret files cannot be checked on this platform")
+	}
+	// Sessions overlap when they are renewed; the rest is for brokers, listeners and files.
+	const others = 128
+	if limit, known := fileDescriptors(); known && limit < uint64(2*agents+others) {
+		log.Warn("the limit of open files is low for this roster: raise it (ulimit -n, LimitNOFILE)",
+			zap.Uint64("limit", limit), zap.Int("needed", 2*agents+others))
+	}
+}

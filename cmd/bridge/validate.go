@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/taskbridge/taskbridge/internal/sink"
+)
+
+func newValidateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate -c FILE",
+		Short: "Check a configuration and show what it would run",
+		Long: `Check a configuration, with the files and environment variables that it names, and show what it would run. Nothing is dialled. All problems are told
+at once, each as FILE:LINE:COLUMN: PATH: what is wrong; allowed: what would be right. The exit code is 2 when there are any.`,
+		Example: "  bridge validate -c bridge.yaml",
+		Args:    cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid. It would run:\n", *file)
+		c.describe(cmd.OutOrStdout())
+		return err
+	}
+	return cmd
+}
+
+// describe shows what would run, a line per part, without secrets.
+func (c *configuration) describe(w io.Writer) {
+	line := func(kind, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "  %-8s%s\n", kind, fmt.Sprintf(format, args...))
+	}
+	order := map[string]string{"task": "task and agent", "agent": "agent"}[c.Bridge.PartitionBy]
+	line("bridge", "%s: order per %s, at most %v dials/s, sessions silent for %v are replaced, drains for up to %v",
+		c.Bridge.ID, order, c.Bridge.DialRate, c.Bridge.SilenceLimit, c.Bridge.DrainTimeout)
+	for _, s := range c.Sources {
+		if t := s.TaskRouter; t != nil {
+			endpoint := t.EventBridgeURL
+			if endpoint == "" {
+				endpoint = "Twilio, region " + cmp.Or(t.Region, "us1")
+			}
+			line("source", "%s: Twilio TaskRouter, workspace %s, %d agents, at %s", s.Name, t.Workspace, len(t.Agents), endpoint)
+		}
+	}
+	for _, s := range c.Sinks {
+		if n := s.NATS; n != nil {
+			server := n.URL
+			if n.Embedded != nil {
+				server = "an embedded server with its data in " + string(n.Embedded.Dir)
+			}
+			subjects := n.Subject
+			if route, err := sink.ParseRoute(n.Subject); err == nil {
+				subjects = route.Wildcard()
+			}
+			line("sink", "%s: NATS JetStream, stream %s with subjects %s, %s mode, at %s", s.Name, n.Stream, subjects, n.Mode, server)
+		}
+	}
+	if c.Privacy.Raw {
+		line("privacy", "RAW PAYLOADS ARE PUBLISHED, personal data included")
+	} else {
+		line("privacy", "%d agent and %d task attributes are published", len(c.Privacy.AgentAttributes), len(c.Privacy.TaskAttributes))
+	}
+	line("buffer", "%v in memory", c.Buffer.MaxBytes)
+	line("health", "http://%s with /metrics, /livez, /readyz", c.Health.Listen)
+}
