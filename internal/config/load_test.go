@@ -399,8 +399,8 @@ func TestInline(t *testing.T) {
 	}
 	c.Source = nil
 	err := Parse("c.yaml", []byte("source:\n  agents: [x]\n  regoin: ie1\n"), &c)
-	want := "c.yaml:3:3: source.regoin: unknown key; allowed: account, agents, region (did you mean \"region\"?)\n" +
-		"c.yaml:1:1: source.account: missing; allowed: an account"
+	want := "c.yaml:1:1: source.account: missing; allowed: an account\n" +
+		"c.yaml:3:3: source.regoin: unknown key; allowed: account, agents, region (did you mean \"region\"?)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
