@@ -1,0 +1,163 @@
+package bridge
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// lane is what the publisher knows of one of the sink's lanes while there is something in it. In order: batch, fresh, queue.
+type lane struct {
+	id      int
+	batch   *sink.Batch    // out, or to be sent again
+	fresh   []spool.Record // in hand from the log: spares reading them again
+	size    int            // bytes of data in fresh
+	queue   []spool.Pos
+	listed  bool // in ready or waiting
+	retryAt time.Time
+	backoff retry.Backoff
+}
+
+func (p *publisher) lane(id int) *lane {
+	l := p.lanes[id]
+	if l == nil {
+		l = &lane{id: id, backoff: retryLane}
+		p.lanes[id] = l
+	}
+	return l
+}
+
+// add puts a new record at the lane's end: in hand where it can go with the next batch, else queued.
+func (p *publisher) add(l *lane, r *spool.Record) {
+	if l.batch == nil && len(l.queue) == 0 && p.fits(len(l.fresh), l.size, r) {
+		l.fresh = append(l.fresh, *r)
+		l.size += len(r.Data)
+		p.list(l)
+		return
+	}
+	l.queue = append(l.queue, r.Pos)
+	p.queued++
+}
+
+// fits reports whether r may join a batch of n records and size bytes. One record always makes a batch.
+func (p *publisher) fits(n, size int, r *spool.Record) bool {
+	return n == 0 || n < p.limits.Records && size+len(r.Data) <= p.limits.Bytes
+}
+
+func (p *publisher) list(l *lane) {
+	if !l.listed {
+		l.listed = true
+		p.ready = append(p.ready, l)
+	}
+}
+
+// send sends for the lanes that are ready, as far as the sink's limit on batches out reaches.
+func (p *publisher) send() {
+	for len(p.ready) > 0 && !p.unsure && p.out < p.limits.InFlight {
+		l := p.ready[0]
+		p.ready = p.ready[1:]
+		l.listed = false
+		if l.empty() { // a check found its batch stored while it waited for a retry
+			delete(p.lanes, l.id)
+			continue
+		}
+		if l.batch == nil {
+			records, err := p.take(l)
+			if err != nil {
+				p.zap.Error("reading the log failed", zap.String("sink", p.name), zap.Error(err))
+				p.retryLater(l, 0)
+				continue
+			}
+			l.batch = sink.NewBatch(l.id, records, p.report)
+		}
+		p.out++
+		l.batch.Out()
+		p.sink.Send(l.batch)
+	}
+	if len(p.ready) == 0 {
+		p.ready = nil // gives back what a burst grew
+	}
+}
+
+// take is the next batch's records: those in hand, or the head of the queue read again.
+func (p *publisher) take(l *lane) ([]spool.Record, error) {
+	if len(l.fresh) > 0 {
+		records := l.fresh
+		l.fresh, l.size = nil, 0
+		return records, nil
+	}
+	records, err := p.cursor.Read(l.queue[:min(len(l.queue), p.limits.Records)])
+	if err != nil {
+		return nil, err
+	}
+	n, size := 0, 0
+	for n < len(records) && p.fits(n, size, &records[n]) {
+		size += len(records[n].Data)
+		n++
+	}
+	l.queue = l.queue[n:]
+	p.queued -= n
+	return records[:n], nil
+}
+
+// clear ends the lane's batch and lets the lane go on.
+func (p *publisher) clear(l *lane) {
+	l.batch = nil
+	l.backoff = retryLane
+	p.goOn(l)
+}
+
+func (p *publisher) goOn(l *lane) {
+	if l.empty() && !l.listed {
+		delete(p.lanes, l.id)
+		return
+	}
+	p.list(l)
+}
+
+func (l *lane) empty() bool { return l.batch == nil && len(l.queue) == 0 && len(l.fresh) == 0 }
+
+// retryLater keeps the lane's batch as it is, to be sent again first.
+func (p *publisher) retryLater(l *lane, atLeast time.Duration) {
+	l.retryAt = p.now().Add(max(atLeast, l.backoff.Next(-1, p.rand)))
+	if !l.listed {
+		l.listed = true
+		p.waiting = append(p.waiting, l)
+	}
+}
+
+// wake lists the lanes whose retry is due.
+func (p *publisher) wake() {
+	now := p.now()
+	rest := p.waiting[:0]
+	for _, l := range p.waiting {
+		if now.Before(l.retryAt) {
+			rest = append(rest, l)
+			continue
+		}
+		p.ready = append(p.ready, l)
+	}
+	p.waiting = rest
+}
+
+// next is the time until something is due without a signal.
+func (p *publisher) next() time.Duration {
+	now := p.now()
+	var wait time.Duration
+	soonest := func(at time.Time) {
+		if d := max(at.Sub(now), time.Millisecond); wait == 0 || d < wait {
+			wait = d
+		}
+	}
+	for _, l := range p.waiting {
+		soonest(l.retryAt)
+	}
+	if p.unsure && p.out == 0 {
+		soonest(p.checkAt)
+	}
+	return wait
+}
