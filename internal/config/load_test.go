@@ -239,7 +239,7 @@ bridge.yaml:4:5: sources[1]: got a single value; allowed: a mapping with the key
 			`bridge.yaml:1:107: sources[0].taskrouter.agents: not a known word: some`,
 		},
 		{"variable not set", "port: ${BRIDGE_NONE}\n", `bridge.yaml:1:7: port: environment variable BRIDGE_NONE is not set; ` +
-			`allowed: set it, or write the value in place of ${BRIDGE_NONE}`},
+			`allowed: set it before the bridge starts: export BRIDGE_NONE=…`},
 		{"variable in a longer text", "sinks: [{url: \"nats://${BRIDGE_SECRET}@host\"}]\n", `bridge.yaml:1:15: sinks[0].url: ` +
 			`${…} inside a longer text is not replaced; allowed: ${NAME} as the whole value, the name of letters, digits and underscores`},
 		{"variable in a key", "privacy: {\"${BRIDGE_SECRET}\": keep}\n", `bridge.yaml:1:11: privacy["${BRIDGE_SECRET}"]: ` +

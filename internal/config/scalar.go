@@ -27,7 +27,7 @@ func expand(text string) (expanded, variable string, err error) {
 	}
 	value, ok := os.LookupEnv(m[1])
 	if !ok {
-		return "", "", Problem{What: "environment variable " + m[1] + " is not set", Allowed: "set it, or write the value in place of ${" + m[1] + "}"}
+		return "", "", Problem{What: "environment variable " + m[1] + " is not set", Allowed: "set it before the bridge starts: export " + m[1] + "=…"}
 	}
 	return value, m[1], nil
 }
