@@ -55,6 +55,9 @@ explain, or too little was emitted.`,
 			view := newDemoView(out, o)
 			log := newLogger(loggingConfig{Level: "error", Format: "console"}, cmd.ErrOrStderr())
 			verdict, err := trial.Run(cmd.Context(), o, log, view.show)
+			if cmd.Context().Err() != nil {
+				return err // interrupted: there is nothing to judge
+			}
 			if asJSON {
 				if encoded := json.NewEncoder(cmd.OutOrStdout()).Encode(verdict); err == nil {
 					err = encoded
