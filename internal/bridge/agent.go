@@ -27,7 +27,6 @@ type agent struct {
 	debts    []debt     // gaps that the log had no room for
 	held     unmapped
 	down     event.SessionState // what was last told of her being without a session; empty while live
-	encoded  event.Encoded
 
 	// The frame being mapped, for emit: a closure made once and not per frame.
 	emit      func(*event.Event) error
@@ -52,8 +51,10 @@ func (a *agent) tell(c spool.Class, e *event.Event) error {
 	if a.PartitionByAgent {
 		e.PartitionKey = a.ID
 	}
-	e.Encode(&a.encoded)
-	if _, err := a.log.Append(c, &a.encoded); err != nil {
+	encoded := a.encoded.Get().(*event.Encoded)
+	defer a.encoded.Put(encoded)
+	e.Encode(encoded)
+	if _, err := a.log.Append(c, encoded); err != nil {
 		return err
 	}
 	a.view.Apply(e)
@@ -102,7 +103,7 @@ func (a *agent) bridgeEvent(t event.Type, subject, id string, at time.Time) *eve
 	}
 }
 
-// tellSession tells a session record. It may use the log's reserve; where even that is full the record is left out and counted: the gap
+// tellSession tells a session record. It may use the log's reserve; where even that is full the record is left out: the gap
 // records, which are owed and told later, carry the facts.
 func (a *agent) tellSession(t event.Type, s *session, state event.SessionState, c event.Continuity, reason string, at time.Time) error {
 	s.records++
@@ -117,11 +118,10 @@ const unmappedPerMinute = 100
 
 // unmapped counts the frames of one minute that could not be mapped.
 type unmapped struct {
-	minute  event.Instant
-	told    int
-	rest    *event.Event // the last one not told, standing for count frames
-	count   int64
-	records int64
+	minute event.Instant
+	told   int
+	rest   *event.Event // the last one not told, standing for count frames
+	count  int64
 }
 
 func (a *agent) tellUnmapped(e *event.Event) error {
@@ -155,8 +155,7 @@ func (a *agent) tellRest() error {
 }
 
 func (a *agent) numberUnmapped(e *event.Event) error {
-	a.held.records++
-	e.ID = fmt.Sprintf("%s:unmapped:%s-%d-%d", a.ID, a.BridgeID, a.started.UnixMilli(), a.held.records)
+	e.ID = fmt.Sprintf("%s:unmapped:%s-%d-%d", a.ID, a.BridgeID, a.started.UnixMilli(), a.unmapped.Add(1))
 	return a.tell(spool.Normal, e)
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
@@ -103,6 +104,8 @@ type heart struct {
 	shared   toldOnce
 	started  time.Time
 	sessions atomic.Int64 // incarnations made
+	unmapped atomic.Int64 // bridge.unmapped events told: never twice the same number, also after an agent has come back
+	encoded  sync.Pool    // of *event.Encoded: an idle agent holds none
 }
 
 // New makes a bridge. sources and sinks are by configured name; log outlives the bridge and is closed by the caller.
@@ -111,6 +114,7 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 		return nil, err
 	}
 	h := &heart{Options: o, log: log, zap: zl, metrics: newMetrics(reg), started: o.now()}
+	h.encoded.New = func() any { return new(event.Encoded) }
 	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
 	for name, s := range sinks {
 		cursor, err := log.Cursor(name)

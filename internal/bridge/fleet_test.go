@@ -256,3 +256,31 @@ func TestRosterKnowsOnlyConfiguredSources(t *testing.T) {
 		t.Errorf("got %d agents after a roster that was refused, want the 1 of before", n)
 	}
 }
+
+// TestIDsAreNeverMadeTwice: an agent who comes back is met anew, but what the bridge tells of her must not repeat an id: the broker would drop it.
+func TestIDsAreNeverMadeTwice(t *testing.T) {
+	st := newStage(t, Options{}, 1)
+	roster := []source.Agent{{ID: "A0", Source: "toy"}}
+	for range 3 {
+		d, _ := st.dialled()
+		d.s.Up(source.Live, st.clock, time.Time{})
+		d.s.Frame(source.Frame{Feed: source.Live, Body: []byte("?"), Received: st.clock})
+		if err := st.SetRoster(nil); err != nil {
+			t.Fatal(err)
+		}
+		st.fleet.ended(d.m, d.s, errRemoved)
+		if err := st.SetRoster(roster); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	for _, e := range st.told() {
+		if seen[e.ID] {
+			t.Errorf("two events have the id %s", e.ID)
+		}
+		seen[e.ID] = true
+	}
+	if want := 3 * 3; len(seen) != want { // ready, unmapped, lost
+		t.Errorf("got %d events, want %d", len(seen), want)
+	}
+}
