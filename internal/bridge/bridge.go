@@ -144,6 +144,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 
 	drainCtx, cancel := context.WithTimeout(pubCtx, b.heart.Drain)
 	defer cancel()
+	b.fleet.settleAll(drainCtx)
 	var errs []error
 	for _, p := range b.sinks {
 		errs = append(errs, p.drained(drainCtx))

@@ -3,7 +3,9 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -37,10 +40,35 @@ func (quietSource) Serve(ctx context.Context, _ source.Agent, in source.Intake) 
 	}
 }
 
+var quiet = Feed{Source: quietSource{}, Mapper: rawMapper{}}
+
+// loudFeed is live at once and then receives a frame every 10 ms, each of them news.
+type loudFeed struct{}
+
+func (loudFeed) Serve(ctx context.Context, _ source.Agent, in source.Intake) error {
+	in.Up(source.Live, time.Now(), time.Time{})
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			in.Frame(source.Frame{Feed: source.Live, Body: fmt.Appendf(nil, "R%d", n), Received: time.Now()})
+		}
+	}
+}
+
+func (loudFeed) Map(v *mapping.View, f source.Frame, emit func(*event.Event) error) mapping.Outcome {
+	id := v.Agent.ID + string(f.Body)
+	_ = emit(toyEvent(v, event.ReservationCreated, id, id, "0", event.OriginSocket))
+	return mapping.Mapped
+}
+
 // plainSink keeps what it is sent; while broken it refuses.
 type plainSink struct {
 	stored []spool.Record
-	broken bool
+	broken atomic.Bool
 	closed bool
 }
 
@@ -49,7 +77,7 @@ func (*plainSink) Limits() sink.Limits {
 }
 func (*plainSink) Lane(r *spool.Record) int { return int(r.Key % 8) }
 func (s *plainSink) Send(b *sink.Batch) {
-	if s.broken {
+	if s.broken.Load() {
 		b.Done(errors.New("no broker"))
 		return
 	}
@@ -60,10 +88,10 @@ func (*plainSink) Mark([]*sink.Batch) []byte                          { return n
 func (*plainSink) Landed(context.Context, []byte, func(string)) error { return nil }
 func (s *plainSink) Close(context.Context) error                      { s.closed = true; return nil }
 
-func runFor(t *testing.T, s *plainSink, d time.Duration) error {
+func runFor(t *testing.T, s *plainSink, f Feed, log spool.Log, d time.Duration) error {
 	t.Helper()
-	b, err := New(Options{BridgeID: "b", Drain: 10 * time.Second}, map[string]Feed{"quiet": {Source: quietSource{}, Mapper: rawMapper{}}},
-		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
+	b, err := New(Options{BridgeID: "b", Drain: 10 * time.Second}, map[string]Feed{"quiet": f}, log, map[string]sink.Sink{"plain": s},
+		zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +111,7 @@ func runFor(t *testing.T, s *plainSink, d time.Duration) error {
 func TestRunStopsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &plainSink{}
-		if err := runFor(t, s, 3*time.Minute); err != nil {
+		if err := runFor(t, s, quiet, spool.NewMemory(spool.MemoryOptions{}), 3*time.Minute); err != nil {
 			t.Errorf("got %v, want a clean stop", err)
 		}
 		counts := map[event.Type]int{}
@@ -112,12 +140,38 @@ func TestRunStopsInOrder(t *testing.T) {
 func TestRunSaysWhatItCouldNotDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := runFor(t, &plainSink{broken: true}, time.Minute)
+		s := &plainSink{}
+		s.broken.Store(true)
+		err := runFor(t, s, quiet, spool.NewMemory(spool.MemoryOptions{}), time.Minute)
 		if err == nil || !strings.Contains(err.Error(), "events not confirmed") {
 			t.Errorf("got %v, want an error that counts what is lost", err)
 		}
 		if took := time.Since(began); took > time.Minute+11*time.Second {
 			t.Errorf("stopping took %v, want at most the 10 s of Options.Drain", took-time.Minute)
+		}
+	})
+}
+
+// TestStopTellsWhatTheFullLogHadNoRoomFor: the log fills while the broker is away, reserve and all. When the broker is back at the end, the gaps that
+// were owed are told with the room that delivering makes.
+func TestStopTellsWhatTheFullLogHadNoRoomFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &plainSink{}
+		s.broken.Store(true)
+		back := time.AfterFunc(time.Minute+time.Second, func() { s.broken.Store(false) })
+		defer back.Stop()
+		log := spool.NewMemory(spool.MemoryOptions{Bytes: 16 << 10, Reserve: 512})
+		if err := runFor(t, s, Feed{Source: loudFeed{}, Mapper: loudFeed{}}, log, time.Minute); err != nil {
+			t.Errorf("got %v, want a clean stop", err)
+		}
+		gaps := map[string]bool{}
+		for _, r := range s.stored {
+			if r.Header.Type == event.SessionGap {
+				gaps[r.Header.Agent] = true
+			}
+		}
+		if len(gaps) != 2 {
+			t.Errorf("got gaps of %d agents, want of both", len(gaps))
 		}
 	})
 }

@@ -130,7 +130,7 @@ func (f *fleet) forget() {
 	})
 }
 
-// settle tells what is owed of agents who are gone.
+// settle tells what is owed of agents who are gone. It is called with f.mu held.
 func (f *fleet) settle() {
 	f.owing = slices.DeleteFunc(f.owing, func(a *agent) bool {
 		a.mu.Lock()
@@ -172,6 +172,29 @@ func (f *fleet) run(ctx context.Context) {
 	f.mu.Unlock()
 	stop(errStop)
 	wg.Wait()
+}
+
+// settleAll tells, after run, what is still owed of anybody: while the log is delivered, it gets room. It returns when all is told or ctx ends.
+func (f *fleet) settleAll(ctx context.Context) {
+	f.mu.Lock()
+	for _, m := range f.order {
+		f.owing = append(f.owing, m.agent)
+	}
+	f.mu.Unlock()
+	for {
+		f.mu.Lock()
+		f.settle()
+		left := len(f.owing)
+		f.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-time.After(tickEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (m *member) attempt(s *session) *attempt {
