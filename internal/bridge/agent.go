@@ -39,7 +39,7 @@ type agent struct {
 func newAgent(h *heart, a source.Agent, m mapping.Mapper) *agent {
 	ag := &agent{heart: h, Agent: a, mapper: m, view: mapping.NewView(a)}
 	ag.emit = func(e *event.Event) error {
-		ag.refused = ag.take(e)
+		ag.refused = ag.accept(e)
 		return ag.refused
 	}
 	return ag
@@ -62,8 +62,8 @@ func (a *agent) tell(c spool.Class, e *event.Event) error {
 	return nil
 }
 
-// take takes what the mapper found in the frame at hand.
-func (a *agent) take(e *event.Event) error {
+// accept takes what the mapper found in the frame at hand.
+func (a *agent) accept(e *event.Event) error {
 	e.Recorded = a.received
 	switch {
 	case e.Type == event.ReservationEndedUnseen:
@@ -221,7 +221,7 @@ func (a *agent) tellEnd(s *session, end ending, now time.Time) {
 		return
 	case end.cause == event.CauseTokenExpired:
 		t = event.SessionTokenExpired
-	case end.quiet:
+	case end.removed:
 		continuity = ""
 	}
 	if a.down == state {
@@ -231,8 +231,8 @@ func (a *agent) tellEnd(s *session, end ending, now time.Time) {
 	if err := a.tellSession(t, s, state, continuity, end.reason, at); err == nil {
 		return
 	}
-	a.zap.Warn("log has no room for a session record; gap records carry the facts", zap.String("agent", a.ID))
-	if end.quiet { // a removal has no gap of its own, so that it ends here would be said nowhere
+	a.logger.Warn("log has no room for a session record; gap records carry the facts", zap.String("agent", a.ID))
+	if end.removed { // a removal has no gap of its own, so that it ends here would be said nowhere
 		a.openGap(debt{feed: source.Live, from: at, cause: event.CauseSpoolFull, reason: end.reason, incarnation: s.incarnation})
 	}
 }

@@ -90,16 +90,16 @@ type Feed struct {
 
 // Bridge joins sources, log and sinks. Make it with [New], then [Bridge.Run] it once.
 type Bridge struct {
-	heart *heart
-	fleet *fleet
-	sinks []*publisher
+	heart      *heart
+	fleet      *fleet
+	publishers []*publisher
 }
 
 // heart is what every agent of the process shares.
 type heart struct {
 	Options
 	log      spool.Log
-	zap      *zap.Logger
+	logger   *zap.Logger
 	metrics  *Metrics
 	shared   toldOnce
 	started  time.Time
@@ -113,7 +113,7 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &heart{Options: o, log: log, zap: zl, metrics: newMetrics(reg), started: o.now()}
+	h := &heart{Options: o, log: log, logger: zl, metrics: newMetrics(reg), started: o.now()}
 	h.encoded.New = func() any { return new(event.Encoded) }
 	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
 	for name, s := range sinks {
@@ -121,7 +121,7 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", name, err)
 		}
-		b.sinks = append(b.sinks, newPublisher(h, name, cursor, s))
+		b.publishers = append(b.publishers, newPublisher(h, name, cursor, s))
 	}
 	return b, nil
 }
@@ -137,7 +137,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	pubCtx, stopPublishers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishers()
 	var wg sync.WaitGroup
-	for _, p := range b.sinks {
+	for _, p := range b.publishers {
 		wg.Go(func() { p.run(pubCtx) })
 	}
 	b.fleet.run(ctx)
@@ -146,14 +146,14 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer cancel()
 	b.fleet.settleAll(drainCtx)
 	var errs []error
-	for _, p := range b.sinks {
+	for _, p := range b.publishers {
 		errs = append(errs, p.drained(drainCtx))
 	}
 	stopPublishers()
 	wg.Wait()
 	closeCtx, cancelClose := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancelClose()
-	for _, p := range b.sinks {
+	for _, p := range b.publishers {
 		if err := p.sink.Close(closeCtx); err != nil {
 			errs = append(errs, fmt.Errorf("sink %s: close: %w", p.name, err))
 		}

@@ -175,3 +175,36 @@ func TestStopTellsWhatTheFullLogHadNoRoomFor(t *testing.T) {
 		}
 	})
 }
+
+// TestALoneEventIsSentAtOnce: what nothing follows must not wait for something to follow.
+func TestALoneEventIsSentAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := &plainSink{}
+		log := spool.NewMemory(spool.MemoryOptions{})
+		b, err := New(Options{BridgeID: "b"}, nil, log, map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		for n := range 5 {
+			<-time.After(300 * time.Millisecond) // virtual: between the ticks of every timer
+			synctest.Wait()
+			var e event.Encoded
+			(&event.Event{ID: fmt.Sprint(n), Type: event.TaskUpdated, PartitionKey: fmt.Sprint(n)}).Encode(&e)
+			if _, err := log.Append(spool.Normal, &e); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := len(s.stored); got != n+1 {
+				t.Errorf("after %v: got %d events at the broker, want %d without any time passing", time.Since(began), got, n+1)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

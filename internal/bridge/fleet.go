@@ -26,11 +26,11 @@ type fleet struct {
 	launch func(m *member, s *session)
 
 	mu      sync.Mutex
-	members map[string]*member
-	order   []*member     // in the order of arrival, so that a run can be repeated
-	owing   []*agent      // off the roster, with gaps that the log had no room for
-	budget  *rate.Limiter // of dials
-	counted time.Time     // when the metrics last were
+	members map[source.Agent]*member // the roster
+	order   []*member                // the roster and those who are leaving, in the order of arrival, so that a run can be repeated
+	owing   []*agent                 // off the roster, with gaps that the log had no room for
+	budget  *rate.Limiter            // of dials
+	counted time.Time                // when the metrics last were
 	closing bool
 }
 
@@ -38,8 +38,8 @@ type fleet struct {
 type member struct {
 	*agent
 	source        source.Source
-	wanted        bool
-	removed       bool // since then her sessions have been ending, even if she is wanted again
+	leaving       bool    // off the roster; her sessions are being ended
+	after         *member // the same agent, leaving: her session ends before this one's begins
 	current, next *attempt
 	due           time.Time // not to be dialled before
 	backoff       retry.Backoff
@@ -71,46 +71,48 @@ const (
 
 func newFleet(h *heart, sources map[string]Feed) *fleet {
 	burst := max(1, int(h.DialRate*tickEvery.Seconds())) // what a turn of the loop may dial
-	return &fleet{heart: h, sources: sources, members: map[string]*member{}, budget: rate.NewLimiter(rate.Limit(h.DialRate), burst)}
+	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: rate.NewLimiter(rate.Limit(h.DialRate), burst)}
 }
 
 func (f *fleet) setRoster(agents []source.Agent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	wanted, ids := map[source.Agent]bool{}, map[string]bool{}
 	for _, a := range agents {
 		if _, ok := f.sources[a.Source]; !ok {
 			return fmt.Errorf("agent %s: source %q is not configured", a.ID, a.Source)
 		}
+		if ids[a.ID] {
+			return fmt.Errorf("agent %s is in the roster twice: her events would have the same ids", a.ID)
+		}
+		wanted[a], ids[a.ID] = true, true
+	}
+	for _, m := range f.order {
+		if !m.leaving && !wanted[m.Agent] {
+			m.leave()
+			delete(f.members, m.Agent)
+		}
 	}
 	now := f.now()
-	wanted := make(map[string]bool, len(agents))
 	for _, a := range agents {
-		wanted[a.ID] = true
-		if m := f.members[a.ID]; m != nil {
-			// Removed a moment ago and back again: her old session, if it is being ended, ends first.
-			m.wanted = true
+		if f.members[a] != nil {
 			continue
 		}
 		feed := f.sources[a.Source]
-		m := &member{agent: newAgent(f.heart, a, feed.Mapper), source: feed.Source, wanted: true, backoff: f.Backoff}
+		// Who comes back is met anew: how long she was not watched is no gap.
+		m := &member{agent: newAgent(f.heart, a, feed.Mapper), source: feed.Source, after: f.leaving(a.ID), backoff: f.Backoff}
 		// First dials are spread over the time that the budget needs for them all.
 		m.due = now.Add(time.Duration(f.rand() * float64(len(agents)) / f.DialRate * float64(time.Second)))
-		f.members[a.ID] = m
+		f.members[a] = m
 		f.order = append(f.order, m)
-	}
-	for _, m := range f.order {
-		if wanted[m.ID] || !m.wanted {
-			continue
-		}
-		m.wanted, m.removed = false, true
-		m.end()
 	}
 	f.forget()
 	return nil
 }
 
-// end ends the sessions of a removed member; they are gone once Serve has returned.
-func (m *member) end() {
+// leave ends the sessions of a member who is off the roster; they are gone once Serve has returned.
+func (m *member) leave() {
+	m.leaving = true
 	for _, t := range []*attempt{m.current, m.next} {
 		if t != nil {
 			t.cancel(errRemoved)
@@ -118,12 +120,24 @@ func (m *member) end() {
 	}
 }
 
-// forget drops who is no longer wanted and has no session left.
+// leaving is the member with that id who left last and still has a session, nil where there is none.
+func (f *fleet) leaving(id string) *member {
+	for _, m := range slices.Backward(f.order) {
+		if m.leaving && m.ID == id && m.busy() {
+			return m
+		}
+	}
+	return nil
+}
+
+// busy reports whether m has a session that has not ended; a nil m has none.
+func (m *member) busy() bool { return m != nil && (m.current != nil || m.next != nil) }
+
+// forget drops who is leaving and has no session left.
 func (f *fleet) forget() {
 	f.order = slices.DeleteFunc(f.order, func(m *member) bool {
-		gone := !m.wanted && m.current == nil && m.next == nil
+		gone := m.leaving && !m.busy()
 		if gone {
-			delete(f.members, m.ID)
 			f.owing = append(f.owing, m.agent)
 		}
 		return gone
@@ -245,8 +259,11 @@ func (f *fleet) look(m *member, now time.Time) bool {
 		m.current.cancel(errReplaced)
 		return false
 	}
+	if !m.after.busy() {
+		m.after = nil
+	}
 	switch {
-	case !m.wanted || m.removed || m.next != nil || now.Before(m.due):
+	case m.leaving || m.after != nil || m.next != nil || now.Before(m.due):
 		return false
 	case m.current == nil:
 		return true
@@ -324,17 +341,14 @@ func (f *fleet) ended(m *member, s *session, err error) {
 	} else {
 		m.current, m.next = m.next, nil
 	}
-	if m.removed && m.current == nil {
-		// Should she come back, she is met anew: how long she was not watched is no gap.
-		f.owing = append(f.owing, m.agent)
-		m.agent, m.removed = newAgent(f.heart, m.Agent, m.mapper), false
-	}
-	if end.quiet || f.closing {
+	switch {
+	case m.leaving || f.closing:
+	case errors.Is(err, errReplaced):
 		m.due = now
-	} else {
+	default:
 		f.metrics.ends.WithLabelValues(end.reason).Inc()
 		m.due = now.Add(f.wait(m, err, lived))
-		f.zap.Info("session ended", zap.String("agent", m.ID), zap.String("reason", end.reason), zap.Duration("lived", lived),
+		f.logger.Info("session ended", zap.String("agent", m.ID), zap.String("reason", end.reason), zap.Duration("lived", lived),
 			zap.Duration("again_in", m.due.Sub(now)), zap.Error(err))
 	}
 	f.forget()
@@ -355,10 +369,10 @@ func (f *fleet) judge(m *member, s *session, err error, now time.Time) ending {
 		return ending{cause: event.CauseStop, reason: "stop"}
 	case errors.Is(err, errSilence):
 		return ending{cause: event.CauseSilence, reason: "silence"}
-	case m.removed:
-		return ending{reason: "removed", quiet: true}
+	case m.leaving:
+		return ending{reason: "removed", removed: true}
 	case errors.Is(err, errReplaced):
-		return ending{reason: "replaced", quiet: true}
+		return ending{cause: event.CauseHandover, reason: "replaced"}
 	case m.shortCloses >= evictedAfter:
 		return ending{cause: event.CauseEvicted, reason: "evicted"}
 	}

@@ -14,9 +14,9 @@ import (
 
 // ending is why a feed stopped delivering: the gap's cause, and the bounded word of the vendor's table.
 type ending struct {
-	cause  event.GapCause
-	reason string
-	quiet  bool // the agent was removed or the session replaced: no gap is due for that alone
+	cause   event.GapCause // of the gap, if one is due; none for an agent who was removed
+	reason  string
+	removed bool // the agent was taken off the roster: that nobody listens is no gap
 }
 
 // endingOf reads a source's error. A few reasons are causes of their own; everything else is a lost connection.
@@ -43,7 +43,8 @@ func (a *agent) covered(f source.Feed) *session {
 
 // feedDown takes note that f of s delivers no more, and tells the gap if there is one:
 //
-//   - no other session receives the feed: a gap from the last thing heard, open until the next Up;
+//   - no other session receives the feed: a gap from the last thing heard, open until the next Up. Also when s was replaced: its successor
+//     may have died before s had ended;
 //   - a successor does, but s was not heard Options.proven after the successor's start: what was sent to s alone before then may be lost,
 //     so the stretch up to that start is a gap of cause handover, closed at once;
 //   - a successor does and s was heard long enough: nothing is missing.
@@ -55,7 +56,7 @@ func (a *agent) feedDown(s *session, f source.Feed, end ending) {
 	s.feeds[f].up = false
 	other := a.covered(f)
 	switch {
-	case other == nil && (end.quiet || !a.view.Met): // nobody was told yet that she is watched
+	case other == nil && (end.removed || !a.view.Met): // not met: nobody was told yet that she is watched
 	case other == nil:
 		a.openGap(debt{feed: f, from: was.heard, cause: end.cause, reason: end.reason, incarnation: s.incarnation})
 	case other.feeds[f].since.After(was.since) && was.heard.Before(other.feeds[f].since.Add(a.proven)):
@@ -85,11 +86,11 @@ type debt struct {
 
 func (a *agent) openGap(d debt) {
 	a.metrics.gaps.WithLabelValues(string(d.cause)).Inc()
-	a.zap.Info("gap opened", zap.String("agent", a.ID), zap.String("feed", d.feed.String()), zap.String("cause", string(d.cause)),
+	a.logger.Info("gap opened", zap.String("agent", a.ID), zap.String("feed", d.feed.String()), zap.String("cause", string(d.cause)),
 		zap.String("reason", d.reason), zap.Time("from", d.from))
 	a.debts = append(a.debts, d)
 	if err := a.payDebts(); err != nil {
-		a.zap.Warn("log has no room even for a gap record: it is told when there is room", zap.String("agent", a.ID))
+		a.logger.Warn("log has no room even for a gap record: it is told when there is room", zap.String("agent", a.ID))
 	}
 }
 
@@ -117,7 +118,7 @@ func (a *agent) closeGap(s *session, g mapping.Gap, to time.Time) error {
 	if err := a.tellClosed(g, to, s.incarnation); err != nil {
 		return err
 	}
-	a.zap.Info("gap closed", zap.String("agent", a.ID), zap.String("feed", g.Feed), zap.String("cause", string(g.Cause)),
+	a.logger.Info("gap closed", zap.String("agent", a.ID), zap.String("feed", g.Feed), zap.String("cause", string(g.Cause)),
 		zap.Duration("length", to.Sub(g.From.Time())))
 	return nil
 }

@@ -48,6 +48,9 @@ func (s *session) Up(f source.Feed, since, renewBy time.Time) {
 	a := s.agent
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s.deaf {
+		return // what it would deliver is discarded: the gap stays open until another session takes over
+	}
 	continuity := event.Continuous
 	switch {
 	case !a.view.Met:
@@ -69,7 +72,7 @@ func (s *session) Up(f source.Feed, since, renewBy time.Time) {
 		a.discard(s)
 		return
 	}
-	a.zap.Info("session is live", zap.String("agent", a.ID), zap.String("feed", f.String()), zap.String("incarnation", s.incarnation),
+	a.logger.Info("session is live", zap.String("agent", a.ID), zap.String("feed", f.String()), zap.String("incarnation", s.incarnation),
 		zap.String("continuity", string(continuity)))
 }
 
@@ -174,5 +177,5 @@ func (a *agent) discard(s *session) {
 		}
 	}
 	s.deaf = true
-	a.zap.Warn("log is full: frames are discarded inside a gap until it has room", zap.String("agent", a.ID))
+	a.logger.Warn("log is full: frames are discarded inside a gap until it has room", zap.String("agent", a.ID))
 }

@@ -68,7 +68,7 @@ func (p *publisher) send() {
 		if l.batch == nil {
 			records, err := p.take(l)
 			if err != nil {
-				p.zap.Error("reading the log failed", zap.String("sink", p.name), zap.Error(err))
+				p.logger.Error("reading the log failed", zap.String("sink", p.name), zap.Error(err))
 				p.retryLater(l, 0)
 				continue
 			}

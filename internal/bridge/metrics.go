@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "taskbridge", Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
-		sessions: gauge("agents", "Agents of the roster by state of their session: connecting, live, renewing, lost, refused.", "state"),
+		sessions: gauge("sessions", "Agents of the roster by the state of their session: connecting, live, renewing, lost, refused.", "state"),
 		dials:    counter("dials_total", "Sessions dialled.").WithLabelValues(),
 		ends:     counter("session_ends_total", "Sessions that ended without being replaced, by reason; each is followed by a reconnect.", "reason"),
 		beats:    counter("beats_total", "Proofs of life without content received.").WithLabelValues(),

@@ -111,7 +111,8 @@ func (p *publisher) step(ctx context.Context) time.Duration {
 		p.check(ctx)
 	}
 	p.send()
-	for p.fill() {
+	for more := true; more; {
+		more = p.fill()
 		p.send()
 	}
 	if len(p.lanes) == 0 {
@@ -131,7 +132,7 @@ func (p *publisher) fill() bool {
 	}
 	records, err := p.cursor.Next(room)
 	if err != nil {
-		p.zap.Error("reading the log failed", zap.String("sink", p.name), zap.Error(err))
+		p.logger.Error("reading the log failed", zap.String("sink", p.name), zap.Error(err))
 		return false
 	}
 	for i := range records {
@@ -173,7 +174,7 @@ func (p *publisher) collect() {
 			p.retryLater(l, 0)
 		default:
 			p.meters.retries.Inc()
-			p.zap.Debug("publish failed, will be sent again", zap.String("sink", p.name), zap.Error(a.err))
+			p.logger.Debug("publish failed, will be sent again", zap.String("sink", p.name), zap.Error(a.err))
 			p.retryLater(l, retry.Delay(a.err))
 		}
 	}

@@ -25,7 +25,7 @@ func (p *publisher) setAside(l *lane, rejected *sink.Rejected) {
 			continue
 		}
 		p.meters.rejected.Inc()
-		p.zap.Error("event set aside: the broker will never take it", zap.String("sink", p.name), zap.String("id", r.Header.ID),
+		p.logger.Error("event set aside: the broker will never take it", zap.String("sink", p.name), zap.String("id", r.Header.ID),
 			zap.String("type", string(r.Header.Type)), zap.Int("bytes", len(r.Data)), zap.Error(rejected.Err))
 		p.cursor.Done(r.Pos)
 	}

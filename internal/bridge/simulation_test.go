@@ -86,7 +86,7 @@ type control struct {
 
 // tallies says how much the runs exercised; each must be above zero over all runs, or the simulation has gone blind.
 type tallies struct {
-	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared int
+	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared, Feeds int
 }
 
 func (t *tallies) add(o tallies) {
@@ -104,6 +104,7 @@ func (t *tallies) add(o tallies) {
 	t.EndedUnseen += o.EndedUnseen
 	t.Repeats += o.Repeats
 	t.Shared += o.Shared
+	t.Feeds += o.Feeds
 }
 
 func (t *tallies) requireAll(tb testing.TB) {
@@ -111,6 +112,7 @@ func (t *tallies) requireAll(tb testing.TB) {
 	for name, n := range map[string]int{
 		"gaps": t.Gaps, "handovers": t.Handovers, "full": t.Full, "half-open": t.Halfopen, "refused": t.Refused, "removed": t.Removed, "renewed": t.Renewed,
 		"unsure": t.Unsure, "rejected": t.Rejected, "ended unseen": t.EndedUnseen, "repeats": t.Repeats, "shared": t.Shared,
+		"feeds lost alone": t.Feeds,
 	} {
 		if n == 0 {
 			tb.Errorf("no run exercised %q", name)
@@ -222,9 +224,9 @@ func (w *world) run() {
 		w.advance(100 * time.Millisecond)
 		w.turn()
 	}
-	for len(w.bridge.sinks[0].lanes) > 0 {
+	for len(w.bridge.publishers[0].lanes) > 0 {
 		w.broker.turn()
-		w.bridge.sinks[0].step(w.ctx)
+		w.bridge.publishers[0].step(w.ctx)
 	}
 }
 
@@ -233,12 +235,16 @@ func (w *world) advance(d time.Duration) { w.clock = w.clock.Add(d) }
 // turn lets every part do what is due.
 func (w *world) turn() {
 	w.bridge.fleet.tick()
-	for _, s := range slices.Clone(w.sockets) {
+	var moving []*socket
+	for _, i := range w.rng.Perm(len(w.sockets)) { // whose turn comes first, and so whose end, is anybody's guess
+		moving = append(moving, w.sockets[i])
+	}
+	for _, s := range moving {
 		w.move(s)
 	}
-	w.bridge.sinks[0].step(w.ctx)
+	w.bridge.publishers[0].step(w.ctx)
 	w.broker.turn()
-	w.bridge.sinks[0].step(w.ctx)
+	w.bridge.publishers[0].step(w.ctx)
 }
 
 func (w *world) setRoster() {
@@ -312,7 +318,11 @@ func (w *world) push(frame, id string, to ...*simAgent) {
 func (w *world) misbehave() {
 	if len(w.sockets) > 0 && w.chance(0.02) {
 		s := w.sockets[w.rng.IntN(len(w.sockets))]
-		switch n := w.rng.IntN(6); {
+		switch n := w.rng.IntN(7); {
+		case n == 6 && s.stage == live: // the feed alone fails: the same session asks for a snapshot again
+			s.session.Down(source.Live, retry.Reasonf("feed", "feed failed"))
+			s.stage, s.since, s.asked, s.snapshot, s.next = asking, w.clock, w.clock, "", w.clock.Add(w.delay())
+			w.Feeds++
 		case n < 2 && s.stage == live:
 			w.Halfopen++
 			s.halfOpen = true // what is under way is lost, nothing more comes, and nobody is told
@@ -349,6 +359,7 @@ type socket struct {
 	lag      time.Duration // from the vendor to here
 	halfOpen bool
 	failure  error
+	endAt    time.Time // Serve returns a while after the fleet has ended it
 }
 
 type message struct {
@@ -370,7 +381,11 @@ func (w *world) launch(m *member, s *session) {
 			k.agent = a
 		}
 	}
-	m.attempt(s).cancel = func(cause error) { k.failure = cause }
+	m.attempt(s).cancel = func(cause error) {
+		if k.failure == nil {
+			k.failure, k.endAt = cause, w.clock.Add(w.delay())
+		}
+	}
 	w.sockets = append(w.sockets, k)
 }
 
@@ -378,7 +393,7 @@ func (w *world) delay() time.Duration { return time.Duration(w.rng.IntN(700)+1) 
 
 // move takes a socket as far as it gets now.
 func (w *world) move(s *socket) {
-	if s.failure != nil {
+	if s.failure != nil && !w.clock.Before(s.endAt) {
 		w.sockets = slices.DeleteFunc(w.sockets, func(o *socket) bool { return o == s })
 		if errors.Is(s.failure, errReplaced) {
 			w.Renewed++
@@ -445,7 +460,7 @@ func (w *world) verdict() []string {
 	var bad []string
 	say := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
 	w.Stored = len(w.broker.log)
-	if n, _, _ := w.bridge.sinks[0].cursor.Pending(); n > 0 {
+	if n, _, _ := w.bridge.publishers[0].cursor.Pending(); n > 0 {
 		say("%d events are still not delivered at rest", n)
 	}
 

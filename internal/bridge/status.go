@@ -27,7 +27,7 @@ func (b *Bridge) Status() Status {
 	defer b.fleet.mu.Unlock()
 	s := b.fleet.tally()
 	s.Sinks = map[string]SinkStatus{}
-	for _, p := range b.sinks {
+	for _, p := range b.publishers {
 		s.Sinks[p.name] = p.status()
 	}
 	return s
@@ -36,7 +36,7 @@ func (b *Bridge) Status() Status {
 // tally counts the members by state; under fleet.mu.
 func (f *fleet) tally() Status {
 	s := Status{Agents: map[event.SessionState]int{}}
-	for _, m := range f.order {
+	for _, m := range f.members {
 		m.mu.Lock()
 		s.Agents[m.state()]++
 		if len(m.view.Gaps) > 0 || len(m.debts) > 0 {

@@ -38,10 +38,10 @@ func (p *publisher) check(ctx context.Context) {
 	switch {
 	case errors.Is(err, sink.ErrBrokerLost):
 		p.meters.brokerLost.Inc()
-		p.zap.Error("the broker's log was re-created or cut: events it had confirmed are gone there", zap.String("sink", p.name), zap.Error(err))
+		p.logger.Error("the broker's log was re-created or cut: events it had confirmed are gone there", zap.String("sink", p.name), zap.Error(err))
 	case err != nil:
 		p.checkAt = p.now().Add(p.backoff.Next(-1, p.rand))
-		p.zap.Warn("asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
+		p.logger.Warn("asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
 		return
 	}
 	p.backoff, p.unsure = retryCheck, false
