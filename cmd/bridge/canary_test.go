@@ -120,7 +120,7 @@ func TestCanary(t *testing.T) {
 			if test.do != nil {
 				eventually(t, "all agents are live", func() bool {
 					_, metrics := get(t, health+"/metrics")
-					return strings.Contains(metrics, `taskbridge_agents{state="live"} 3`)
+					return strings.Contains(metrics, `taskbridge_sessions{state="live"} 3`)
 				})
 				test.do(t, p)
 			}

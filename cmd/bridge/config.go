@@ -179,8 +179,14 @@ func (s *sinkConfig) Validate() error {
 	return ps.Err()
 }
 
+// try notes what check finds; a problem with a path of its own keeps it.
 func try(ps *config.Problems, path string, check func() error) {
-	if err := check(); err != nil {
+	err := check()
+	var p config.Problem
+	switch {
+	case errors.As(err, &p):
+		ps.Add(path+"."+p.Path, p.What, p.Allowed)
+	case err != nil:
 		ps.Add(path, err.Error(), "")
 	}
 }

@@ -31,6 +31,7 @@ func TestBadConfigurations(t *testing.T) {
 	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
 	replace := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(good) }
 	const noFile = ": no such file or directory"
+	const secretFile = "; allowed: a file with the secret in it that nobody but its owner and group can open"
 	for name, test := range map[string]struct {
 		document string
 		want     []string // DIR stands for the configuration's folder
@@ -76,8 +77,8 @@ func TestBadConfigurations(t *testing.T) {
 		},
 		"secrets that cannot be read": {
 			replace("api_secret: ${BRIDGE_TEST_SECRET}", "api_secret_file: secret", "stream: FACTS", "stream: FACTS, creds_file: creds"), []string{
-				"3:5: sources[0].taskrouter: secret file: open DIR/secret" + noFile,
-				"11:5: sinks[0].nats: nats: secret file: open DIR/creds" + noFile,
+				"7:24: sources[0].taskrouter.api_secret_file: secret file: open DIR/secret" + noFile + secretFile,
+				"11:69: sinks[0].nats.creds_file: secret file: open DIR/creds" + noFile + secretFile,
 			},
 		},
 		"a secret in the file": {

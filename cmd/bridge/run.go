@@ -77,7 +77,8 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes)})
+	agents := c.agents()
+	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes), Reserve: reserve(len(agents))})
 	defer func() { _ = buffer.Close() }() // nothing of it outlives the process
 	brokers, err := c.sinks(servers, log, reg)
 	if err != nil {
@@ -95,7 +96,6 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	agents := c.agents()
 	if err := b.SetRoster(agents); err != nil {
 		return err
 	}
@@ -180,3 +180,7 @@ func (c *configuration) warn(agents int, log *zap.Logger) {
 			zap.Uint64("limit", limit), zap.Int("needed", 2*agents+others))
 	}
 }
+
+// reserve is what the buffer holds back for gap and session records, in bytes: some four of each per agent, as a full log with every session lost
+// and found again would need.
+func reserve(agents int) int64 { return max(1<<20, int64(agents)*6<<10) }

@@ -140,7 +140,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("/livez: got %d and %q", status, body)
 	}
 	for _, want := range []string{
-		`taskbridge_agents{state="live"} 5`, `taskbridge_frames_total{outcome="mapped"} [1-9]`, `taskbridge_events_total{type="session.ready"} 5`,
+		`taskbridge_sessions{state="live"} 5`, `taskbridge_frames_total{outcome="mapped"} [1-9]`, `taskbridge_events_total{type="session.ready"} 5`,
 		`taskbridge_published_total{sink="facts"} [1-9]`, `taskbridge_jetstream_connected{sink="facts"} 1`, `taskbridge_raw_payload_sources 0`,
 		`taskbridge_build_info{.*version="devel"} 1`, `go_goroutines [1-9]`,
 		`taskbridge_taskrouter_requests_total{code_class="1xx",route="upgrade"} 5`,
@@ -186,7 +186,7 @@ func TestRunTellsWhatIsLeft(t *testing.T) {
 	health := p.healthURL(t)
 	eventually(t, "both agents are live", func() bool {
 		_, metrics := get(t, health+"/metrics")
-		return strings.Contains(metrics, `taskbridge_agents{state="live"} 2`)
+		return strings.Contains(metrics, `taskbridge_sessions{state="live"} 2`)
 	})
 	wantUnready(t, health, `{"code":"sink_disconnected","count":1,"note":false},{"code":"raw_payloads","count":1,"note":true}`)
 	p.stop()

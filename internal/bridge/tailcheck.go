@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
+
+// checkTimeout bounds one question to the broker: ids are read at some 100,000 a second, and meanwhile nothing is sent.
+const checkTimeout = 2 * time.Minute
 
 // check asks the broker which of the batches sent and not confirmed it holds. Nothing is out. What it holds is delivered; the rest is
 // not stored, so it may go again without fear of a repeat.
@@ -30,6 +34,8 @@ func (p *publisher) check(ctx context.Context) {
 		}
 	}
 	slices.SortFunc(open, func(a, b *sink.Batch) int { return a.Lane - b.Lane }) // so that a run can be repeated
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	err := p.sink.Landed(ctx, p.sink.Mark(open), func(id string) {
 		if _, ours := ids[id]; ours {
 			ids[id] = true

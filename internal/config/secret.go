@@ -51,6 +51,9 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // Path is a file or folder named in the configuration; Load makes it start from the configuration file's folder unless it is absolute.
 type Path string
 
+// SecretFileAllowed is what a problem with a secret file should say is right.
+const SecretFileAllowed = "a file with the secret in it that nobody but its owner and group can open"
+
 // maxSecret bounds a secret file in bytes; the largest in use are PEM bundles of a few KiB.
 const maxSecret = 64 << 10
 

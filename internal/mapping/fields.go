@@ -24,6 +24,13 @@ func text(v gjson.Result) string {
 	return ""
 }
 
+// word is one of the vendor's own words, such as a status. It is published as it is, so it is cut to what a word may be: whatever else
+// stands there is not to get past the privacy policy.
+func word(v gjson.Result) string { return cut(text(v), maxWord) }
+
+// maxWord bounds a word, in bytes.
+const maxWord = 64
+
 // integer is a whole number that int64 can hold.
 func integer(v gjson.Result) event.Null[int64] {
 	word := strings.TrimSpace(text(v))

@@ -99,7 +99,7 @@ func readReservation(o gjson.Result) (r reservationObject) {
 		case "worker_name":
 			r.workerName = text(v)
 		case "reservation_status":
-			r.status = text(v)
+			r.status = word(v)
 		case "reservation_timeout":
 			r.timeoutMS = secondsSpan(v)
 		case "canceled_reason_code":
@@ -146,7 +146,7 @@ func readTask(o gjson.Result) (t taskObject) {
 		case "attributes":
 			t.attributes = text(v)
 		case "assignment_status":
-			t.status = text(v)
+			t.status = word(v)
 		case "workflow_sid":
 			t.workflowID = text(v)
 		case "workflow_name":
@@ -198,13 +198,13 @@ func readTransfer(o gjson.Result) (t transferObject) {
 		case "task_sid":
 			t.task = text(v)
 		case "transfer_type":
-			t.kind = text(v)
+			t.kind = word(v)
 		case "transfer_mode":
-			t.mode = text(v)
+			t.mode = word(v)
 		case "transfer_to":
 			t.to = text(v)
 		case "transfer_status":
-			t.status = text(v)
+			t.status = word(v)
 		case "transfer_failed_reason":
 			t.failure = text(v)
 		case "initiating_worker_sid":

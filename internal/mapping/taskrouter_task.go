@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"strconv"
+
 	"github.com/tidwall/gjson"
 
 	"github.com/taskbridge/taskbridge/internal/event"
@@ -18,11 +20,10 @@ func (c *call) task(t event.Type, o gjson.Result) reason {
 		id = k.id + ":reservation_failed"
 		fallthrough
 	case event.TaskUpdated: // the others happen once in a task's life
-		stamp := versionOr(k.version, k.updated)
-		if stamp == "" {
+		if !k.version.OK { // several changes may share a second: an id made of it would hide all but the first
 			return missingField
 		}
-		id += ":" + stamp
+		id += ":" + strconv.FormatInt(k.version.V, 10)
 	}
 	if c.view.Told(id) {
 		return ""

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/tidwall/gjson"
@@ -79,8 +80,7 @@ func (c *call) channel(t event.Type, o gjson.Result) reason {
 		return missingField
 	}
 	if !ch.version.OK { // a second may hold several changes
-		stamp += ":" + decimal(ch.capacity) + ":" + strconv.FormatBool(ch.available.V) + ":" + decimal(ch.assigned) + ":" +
-			strconv.FormatFloat(ch.percent.V, 'f', -1, 64)
+		stamp += ":" + known(ch.capacity) + ":" + known(ch.available) + ":" + known(ch.assigned) + ":" + known(ch.percent)
 	}
 	id := ch.id + ":capacity_changed:" + stamp
 	if c.view.Told(id) {
@@ -110,9 +110,10 @@ func versionOr(version event.Null[int64], updated event.Instant) string {
 	return ""
 }
 
-func decimal(n event.Null[int64]) string {
+// known renders a value for an id; absent is empty, and so differs from false and 0.
+func known[T int64 | float64 | bool](n event.Null[T]) string {
 	if !n.OK {
 		return ""
 	}
-	return strconv.FormatInt(n.V, 10)
+	return fmt.Sprint(n.V)
 }

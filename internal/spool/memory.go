@@ -31,7 +31,7 @@ type Memory struct {
 	records map[Pos]*entry
 	next    Pos
 	size    int64
-	refused bool // a Normal Append since there was room
+	refused bool // an Append since there was room
 	closed  bool
 	cursors []*memoryCursor
 }
@@ -106,6 +106,7 @@ func (m *Memory) Append(c Class, e *event.Encoded) (Pos, error) {
 		m.refused = true
 		return 0, ErrFull
 	case m.size+size > m.bound:
+		m.refused = true // a session that cannot even be announced should not be tried again at once
 		return 0, ErrFull
 	}
 	one.Pos = m.next

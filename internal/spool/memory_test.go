@@ -358,3 +358,21 @@ func BenchmarkMemory(b *testing.B) {
 		}
 	}
 }
+
+// TestMemoryWithoutRoomForReserve: who could not even be announced is not to be tried again before there is room.
+func TestMemoryWithoutRoomForReserve(t *testing.T) {
+	size := int64((&Record{Data: []byte("x")}).Size())
+	m := NewMemory(MemoryOptions{Bytes: 10 * size, Reserve: 4 * size})
+	cursor(t, m, "a")
+	for i := range 10 {
+		if _, err := m.Append(Reserve, encoded("1", "k", "x")); err != nil {
+			t.Fatalf("Append %d: %v", i, err)
+		}
+	}
+	if _, err := m.Append(Reserve, encoded("1", "k", "x")); !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+	if m.Room() {
+		t.Error("got room after the reserve was refused")
+	}
+}

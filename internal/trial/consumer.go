@@ -20,15 +20,14 @@ type consumer struct {
 	log   *zap.Logger
 
 	mu     sync.Mutex
-	landed int
-	types  map[event.Type]int
+	landed map[event.Type]int
 	last   []*event.Event // the newest few
 	broken int            // messages that are no events
 	next   uint64         // stream sequence to go on from
 }
 
 func newConsumer(url string, j *ledger.Judge, log *zap.Logger) *consumer {
-	return &consumer{url: url, judge: j, log: log, next: 1, types: map[event.Type]int{}}
+	return &consumer{url: url, judge: j, log: log, next: 1, landed: map[event.Type]int{}}
 }
 
 // run consumes until ctx ends, and begins again where it was whenever the broker was away.
@@ -92,18 +91,10 @@ func (c *consumer) take(body []byte, meta *jetstream.MsgMetadata) {
 		c.log.Error("message on the stream is no event", zap.Error(err))
 		return
 	}
-	c.landed++
-	c.types[e.Type]++
+	c.landed[e.Type]++
 	c.last = append(c.last, e)
 	if len(c.last) > lastShown {
 		c.last = c.last[1:]
 	}
 	c.judge.Land(ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
-}
-
-// count is how many events of a type were read.
-func (c *consumer) count(t event.Type) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.types[t]
 }

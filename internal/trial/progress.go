@@ -27,6 +27,9 @@ func (t *Trial) Progress() Progress {
 	}
 	t.consumer.mu.Lock()
 	defer t.consumer.mu.Unlock()
-	p.Landed, p.Last = t.consumer.landed, slices.Clone(t.consumer.last)
+	for _, n := range t.consumer.landed {
+		p.Landed += n
+	}
+	p.Last = slices.Clone(t.consumer.last)
 	return p
 }

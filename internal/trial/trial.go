@@ -41,7 +41,7 @@ type Options struct {
 	DialRate      float64       // sessions per second, default 100
 
 	// tamper stands between publisher and broker, for the negative controls of the tests.
-	tamper func(s sink.Sink, url string) sink.Sink
+	tamper func(s sink.Sink, url string) (sink.Sink, error)
 }
 
 func (o *Options) setDefaults() {
@@ -154,7 +154,9 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 	}
 	var out sink.Sink = js
 	if t.o.tamper != nil {
-		out = t.o.tamper(js, nats.URL)
+		if out, err = t.o.tamper(js, nats.URL); err != nil {
+			return err
+		}
 	}
 	t.bridge, err = bridge.New(
 		bridge.Options{BridgeID: fmt.Sprintf("trial-%d", time.Now().UnixMilli()), DialRate: t.o.DialRate, Silence: t.o.Silence},
@@ -204,17 +206,6 @@ func (t *Trial) Ready(ctx context.Context) error {
 
 // poll is how often a condition is looked at.
 const poll = 50 * time.Millisecond
-
-// SetRoster takes agents off or puts them on, by their ids.
-func (t *Trial) SetRoster(ids []string) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.roster = nil
-	for _, id := range ids {
-		t.roster = append(t.roster, t.agent(id))
-	}
-	return t.bridge.SetRoster(t.roster)
-}
 
 // RestartBroker stops the nats-server and starts it again on the same port with the same files.
 func (t *Trial) RestartBroker() error {

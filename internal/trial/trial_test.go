@@ -9,11 +9,179 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// scenario is one thing that happens to a bridge at work.
+type scenario struct {
+	name    string
+	options Options
+	// act does it, with every session live before; the workload goes on.
+	act func(*testing.T, *Trial)
+	// gaps is how many may be published; gaps < 0: any number.
+	gaps int
+	// broken is a way of damaging the pipeline that this scenario's judgement must not let pass.
+	broken control
+}
+
+var scenarios = []scenario{
+	{name: "all sockets of 100 agents reset at once", options: Options{Agents: 100, Rate: 1000, Duration: 3 * time.Second}, act: resetAll, gaps: 100, broken: drops},
+	{name: "sessions renewed under load", options: Options{Agents: 20, Rate: 400, Duration: 10 * time.Second}, act: renew, broken: doubles},
+	{name: "broker restarted", options: Options{Agents: 20, Rate: 400, Duration: 3 * time.Second}, act: restartBroker, broken: swaps},
+	{name: "malformed frames", options: Options{Agents: 20, Rate: 400, Duration: 2 * time.Second}, act: sendMalformed, broken: drops},
+	{name: "agent added and removed", options: Options{Agents: 20, Rate: 400, Duration: 3 * time.Second}, act: changeRoster, broken: doubles},
+	{name: "stopped under load", options: Options{Agents: 20, Rate: 400, Duration: 3 * time.Second}, act: stopAndStart, gaps: -1, broken: swaps},
+}
+
+// TestEndToEnd: whatever happens, everything that was told lands once and in order or lies in a published gap, and no agent is disturbed by being
+// watched.
+func TestEndToEnd(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			tr := start(t, s.options)
+			s.act(t, tr)
+			v, err := tr.Verdict(t.Context())
+			t.Logf("%+v", v)
+			if err != nil {
+				t.Error(err)
+			}
+			if s.gaps >= 0 && v.Gaps != s.gaps {
+				t.Errorf("got %d gaps, want %d", v.Gaps, s.gaps)
+			}
+			state := tr.simulator.State()
+			if state.PresenceChanges != 0 || state.Evictions != 0 || state.ClientFrames != 0 {
+				t.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames sent to the vendor",
+					state.PresenceChanges, state.Evictions, state.ClientFrames)
+			}
+		})
+	}
+}
+
+// TestEndToEndControls runs each scenario over a pipeline that is broken on purpose: its judgement must turn red, and for that reason.
+func TestEndToEndControls(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			o := s.options
+			o.tamper = s.broken.tamper
+			tr := start(t, o)
+			s.act(t, tr)
+			tr.simulator.StopWorkload()
+			end := time.Now()
+			var v ledger.Verdict
+			until(t, "everything but what was broken is in order, and the judge sees what was", func() bool {
+				tr.readLedger()
+				v = tr.judge.Verdict(end)
+				return tr.Progress().Unconfirmed == 0 && v.Err() != nil && s.broken.alone(v)
+			})
+			t.Logf("%+v", v)
+		})
+	}
+}
+
+func resetAll(t *testing.T, tr *Trial) {
+	tr.emit(t, 1500)
+	if err := tr.Disturb(simulator.Fault{Kind: "reset"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the resets are noticed", func() bool { return tr.Progress().OpenGaps > 50 })
+	until(t, "every session is live again", func() bool { p := tr.Progress(); return p.Live == p.Agents && p.OpenGaps == 0 })
+	tr.emit(t, 1500)
+}
+
+func renew(t *testing.T, tr *Trial) {
+	until(t, "every worker has had three sockets, and two at a time", func() bool {
+		for _, w := range tr.simulator.State().Workers {
+			if w.Opened < 3 || w.Max < 2 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func restartBroker(t *testing.T, tr *Trial) {
+	tr.emit(t, 500)
+	if err := tr.RestartBroker(); err != nil {
+		t.Fatal(err)
+	}
+	tr.emit(t, 700)
+}
+
+func sendMalformed(t *testing.T, tr *Trial) {
+	tr.emit(t, 200)
+	for range 3 {
+		if err := tr.Disturb(simulator.Fault{Kind: "malformed"}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.emit(t, 600)
+	if tr.o.tamper == nil { // of each fault's six frames none is dropped silently
+		want := 3 * 6 * 20
+		until(t, "every malformed frame is told", func() bool { return tr.consumer.count(event.BridgeUnmapped) >= want })
+		if got := tr.consumer.count(event.BridgeUnmapped); got != want {
+			t.Errorf("got %d bridge.unmapped events, want %d", got, want)
+		}
+	}
+}
+
+func changeRoster(t *testing.T, tr *Trial) {
+	ids := tr.simulator.Ready().Workers
+	opened := map[string]int{}
+	for _, w := range tr.simulator.State().Workers {
+		opened[w.Worker] = w.Opened
+	}
+	tr.emit(t, 300)
+	tr.setRoster(t, ids[1:])
+	until(t, "the removed agent has no socket", func() bool { return tr.simulator.State().Workers[0].Now == 0 })
+	tr.setRoster(t, append(ids[1:], tr.simulator.AddWorker()))
+	until(t, "the added agent is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
+	tr.emit(t, 900)
+	for _, w := range tr.simulator.State().Workers {
+		if before, ok := opened[w.Worker]; ok && w.Opened != before {
+			t.Errorf("the session of %s was touched: %d sockets before, %d after", w.Worker, before, w.Opened)
+		}
+	}
+}
+
+func stopAndStart(t *testing.T, tr *Trial) {
+	tr.emit(t, 500)
+	tr.judge.Fault(ledger.Fault{})
+	if err := tr.StopBridge(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if tr.o.tamper == nil {
+		until(t, "a planned gap of every agent is on the broker", func() bool { return tr.consumer.count(event.SessionGap) == 20 })
+	}
+	if err := tr.StartBridge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the next bridge is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
+	tr.emit(t, 900)
+}
+
+func TestRunWithFaults(t *testing.T) {
+	t.Parallel()
+	notes := 0
+	o := Options{Dir: t.TempDir(), Agents: 12, Faults: true, Duration: 10 * time.Second}
+	v, err := Run(t.Context(), o, zap.NewNop(), func(_ Progress, note string) {
+		if note != "" {
+			notes++
+		}
+	})
+	t.Logf("%+v", v)
+	if err != nil {
+		t.Error(err)
+	}
+	if want := 3 + len(disturbances); notes != want {
+		t.Errorf("got %d notes, want %d", notes, want)
+	}
+}
 
 // start brings a trial up with every session live.
 func start(t *testing.T, o Options) *Trial {
@@ -36,15 +204,17 @@ func start(t *testing.T, o Options) *Trial {
 	return tr
 }
 
-// until returns when the condition holds; the test's own deadline is the limit.
+// patience is how long a condition may take to come true; only a test that fails waits for so long.
+const patience = time.Minute
+
+// until returns when the condition holds.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for !holds() {
-		select {
-		case <-t.Context().Done():
+	for deadline := time.Now().Add(patience); !holds(); {
+		if time.Now().After(deadline) {
 			t.Fatalf("never came true: %s", what)
-		case <-time.After(poll):
 		}
+		<-time.After(poll)
 	}
 }
 
@@ -55,148 +225,23 @@ func (t *Trial) emit(tb *testing.T, n int) {
 	until(tb, "the workload goes on", func() bool { return t.Progress().Emitted >= from+n })
 }
 
-// pass judges and requires that everything is in order, also that no agent was disturbed by being watched.
-func pass(t *testing.T, tr *Trial) ledger.Verdict {
-	t.Helper()
-	v, err := tr.Verdict(t.Context())
-	t.Logf("%+v", v)
-	if err != nil {
-		t.Error(err)
+// setRoster says who is listened to from now on.
+func (t *Trial) setRoster(tb *testing.T, ids []string) {
+	tb.Helper()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.roster = nil
+	for _, id := range ids {
+		t.roster = append(t.roster, t.agent(id))
 	}
-	s := tr.simulator.State()
-	if s.PresenceChanges != 0 || s.Evictions != 0 || s.ClientFrames != 0 {
-		t.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames sent to the vendor", s.PresenceChanges, s.Evictions, s.ClientFrames)
-	}
-	return v
-}
-
-func TestHundredAgentsAllSocketsReset(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 100, Rate: 1000, Duration: 3 * time.Second})
-	tr.emit(t, 1500)
-	if err := tr.Disturb(simulator.Fault{Kind: "reset"}, 0); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the resets are noticed", func() bool { return tr.Progress().OpenGaps > 50 })
-	until(t, "every session is live again", func() bool { p := tr.Progress(); return p.Live == p.Agents && p.OpenGaps == 0 })
-	tr.emit(t, 1500)
-	if v := pass(t, tr); v.Gaps != 100 {
-		t.Errorf("got %d gaps, want one for each of the 100 agents", v.Gaps)
+	if err := t.bridge.SetRoster(t.roster); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func TestRenewalUnderLoadLeavesNoGap(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 20, Rate: 400, Duration: 10 * time.Second})
-	until(t, "every worker has had three sockets", func() bool {
-		for _, w := range tr.simulator.State().Workers {
-			if w.Opened < 3 {
-				return false
-			}
-		}
-		return true
-	})
-	if v := pass(t, tr); v.Gaps != 0 {
-		t.Errorf("got %d gaps, want none", v.Gaps)
-	}
-	for _, w := range tr.simulator.State().Workers {
-		if w.Max < 2 {
-			t.Errorf("sockets of %s never overlapped", w.Worker)
-		}
-	}
-}
-
-func TestBrokerRestart(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 20, Rate: 400, Duration: 3 * time.Second})
-	tr.emit(t, 500)
-	if err := tr.RestartBroker(); err != nil {
-		t.Fatal(err)
-	}
-	tr.emit(t, 700)
-	if v := pass(t, tr); v.Gaps != 0 {
-		t.Errorf("got %d gaps, want none: the sockets do not depend on the broker", v.Gaps)
-	}
-}
-
-func TestMalformedFrames(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 20, Rate: 400, Duration: 2 * time.Second})
-	tr.emit(t, 200)
-	for range 3 {
-		if err := tr.Disturb(simulator.Fault{Kind: "malformed"}, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	tr.emit(t, 600)
-	if v := pass(t, tr); v.Gaps != 0 {
-		t.Errorf("got %d gaps, want none: a frame that cannot be mapped ends no session", v.Gaps)
-	}
-	// Of each fault's six frames none is dropped silently.
-	if got, want := tr.consumer.count("bridge.unmapped"), 3*6*20; got != want {
-		t.Errorf("got %d bridge.unmapped events, want %d", got, want)
-	}
-}
-
-func TestAgentAddedAndRemoved(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 20, Rate: 400, Duration: 3 * time.Second})
-	ids := tr.simulator.Ready().Workers
-	opened := map[string]int{}
-	for _, w := range tr.simulator.State().Workers {
-		opened[w.Worker] = w.Opened
-	}
-	tr.emit(t, 300)
-	if err := tr.SetRoster(ids[1:]); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the removed agent has no socket", func() bool { return tr.simulator.State().Workers[0].Now == 0 })
-	added := tr.simulator.AddWorker()
-	if err := tr.SetRoster(append(ids[1:], added)); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the added agent is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
-	tr.emit(t, 900)
-	if v := pass(t, tr); v.Gaps != 0 {
-		t.Errorf("got %d gaps, want none", v.Gaps)
-	}
-	for _, w := range tr.simulator.State().Workers {
-		if before, ok := opened[w.Worker]; ok && w.Opened != before {
-			t.Errorf("the session of %s was touched: %d sockets before, %d after", w.Worker, before, w.Opened)
-		}
-	}
-}
-
-func TestStopUnderLoad(t *testing.T) {
-	t.Parallel()
-	tr := start(t, Options{Agents: 20, Rate: 400, Duration: 3 * time.Second})
-	tr.emit(t, 500)
-	tr.judge.Fault(ledger.Fault{})
-	if err := tr.StopBridge(); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-	until(t, "a planned gap of every agent is on the broker", func() bool { return tr.consumer.count("session.gap") == 20 })
-	if err := tr.StartBridge(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the next bridge is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
-	tr.emit(t, 900)
-	pass(t, tr)
-}
-
-func TestRunWithFaults(t *testing.T) {
-	t.Parallel()
-	notes := 0
-	v, err := Run(t.Context(), Options{Dir: t.TempDir(), Agents: 12, Faults: true, Duration: 10 * time.Second}, zap.NewNop(), func(_ Progress, note string) {
-		if note != "" {
-			notes++
-		}
-	})
-	t.Logf("%+v", v)
-	if err != nil {
-		t.Error(err)
-	}
-	if want := 3 + len(disturbances); notes != want {
-		t.Errorf("got %d notes, want %d", notes, want)
-	}
+// count is how many events of a type were read.
+func (c *consumer) count(typ event.Type) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.landed[typ]
 }

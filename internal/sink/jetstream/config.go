@@ -3,7 +3,6 @@ package jetstream
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -167,28 +166,29 @@ func (c *Config) options(failed func(error)) (nats.Options, error) {
 		o.Servers = append(o.Servers, strings.TrimSpace(u))
 	}
 	set := []nats.Option{nats.Name("taskbridge"), nats.CustomInboxPrefix(c.InboxPrefix)}
-	var checked []config.Path // secrets that the client library reads
+	checked := map[string]config.Path{} // secrets that the client library reads, by their key
 	switch {
 	case c.User != "":
 		if _, err := config.ReadSecret(c.Password, c.PasswordFile); err != nil {
-			return o, err
+			return o, unreadable("password_file", err)
 		}
 		set = append(set, nats.UserInfoHandler(func() (string, string) { return c.User, reread(c.Password, c.PasswordFile, failed) }))
 	case !c.Token.IsZero() || c.TokenFile != "":
 		if _, err := config.ReadSecret(c.Token, c.TokenFile); err != nil {
-			return o, err
+			return o, unreadable("token_file", err)
 		}
 		set = append(set, nats.TokenHandler(func() string { return reread(c.Token, c.TokenFile, failed) }))
 	case c.NkeyFile != "":
 		option, err := nats.NkeyOptionFromSeed(string(c.NkeyFile))
 		if err != nil {
-			return o, fmt.Errorf("nkey_file %s: not a user's nkey seed", c.NkeyFile) // the library's error may quote it
+			// The library's error may quote the seed.
+			return o, config.Problem{Path: "nkey_file", What: "not a user's nkey seed", Allowed: "a file with the seed, SU…, of a user"}
 		}
 		set = append(set, option)
-		checked = append(checked, c.NkeyFile)
+		checked["nkey_file"] = c.NkeyFile
 	case c.CredsFile != "":
 		set = append(set, nats.UserCredentials(string(c.CredsFile)))
-		checked = append(checked, c.CredsFile)
+		checked["creds_file"] = c.CredsFile
 	}
 	if t := c.TLS; t != nil {
 		set = append(set, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}))
@@ -197,12 +197,12 @@ func (c *Config) options(failed func(error)) (nats.Options, error) {
 		}
 		if t.CertFile != "" {
 			set = append(set, nats.ClientCert(string(t.CertFile), string(t.KeyFile)))
-			checked = append(checked, t.KeyFile)
+			checked["tls.key_file"] = t.KeyFile
 		}
 	}
-	for _, file := range checked {
+	for key, file := range checked {
 		if _, err := config.ReadSecret(config.Secret{}, file); err != nil {
-			return o, err
+			return o, unreadable(key, err)
 		}
 	}
 	var errs []error
@@ -210,6 +210,10 @@ func (c *Config) options(failed func(error)) (nats.Options, error) {
 		errs = append(errs, option(&o))
 	}
 	return o, errors.Join(errs...)
+}
+
+func unreadable(key string, err error) error {
+	return config.Problem{Path: key, What: err.Error(), Allowed: config.SecretFileAllowed}
 }
 
 // reread is the secret as it is now; empty, and refused by the server, when its file cannot be read.

@@ -105,7 +105,8 @@ func (s *Sink) session(ctx context.Context) error {
 	// One sweep for all flights; a time-out is at most a quarter late.
 	sweep := time.NewTicker(s.ackTimeout / 4)
 	defer sweep.Stop()
-	again := time.NewTimer(mismatchRetry)
+	again := time.NewTimer(mismatchRetry) // set when the stream could not be verified
+	again.Stop()
 	defer again.Stop()
 	backoff := retry.Backoff{Base: 250 * time.Millisecond, Cap: 5 * time.Second}
 	for {
@@ -139,6 +140,9 @@ func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.J
 	s.checkVersion(conn.ConnectedServerVersion())
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	s.mu.Lock()
+	confirmed := s.newest // before the request: answers that come meanwhile may be newer than what it tells
+	s.mu.Unlock()
 	info, err := ensureStream(ctx, js, &s.cfg, s.wildcard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,13 +154,16 @@ func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.J
 		s.metrics.ready.Set(0)
 		return err
 	}
-	if created := info.Created.UnixNano(); s.created == created && info.State.LastSeq < s.newest {
+	if created := info.Created.UnixNano(); s.created == created && info.State.LastSeq < confirmed {
 		s.log.Error("NATS stream ends before what it had confirmed: the server lost events", zap.String("stream", s.cfg.Stream),
-			zap.Uint64("confirmed", s.newest), zap.Uint64("last", info.State.LastSeq))
+			zap.Uint64("confirmed", confirmed), zap.Uint64("last", info.State.LastSeq))
 	} else if s.created != 0 && s.created != created {
 		s.log.Error("NATS stream was re-created: what it had confirmed is gone there", zap.String("stream", s.cfg.Stream))
 	}
-	s.created, s.newest, s.window = info.Created.UnixNano(), info.State.LastSeq, info.Config.Duplicates
+	if s.created != info.Created.UnixNano() || info.State.LastSeq < confirmed {
+		s.newest = 0 // the sequences begin anew
+	}
+	s.created, s.newest, s.window = info.Created.UnixNano(), max(s.newest, info.State.LastSeq), info.Config.Duplicates
 	if s.fault != nil {
 		s.log.Info("NATS stream is ready", zap.String("stream", s.cfg.Stream), zap.Strings("subjects", info.Config.Subjects),
 			zap.Int("replicas", info.Config.Replicas), zap.Duration("duplicate_window", info.Config.Duplicates))

@@ -77,6 +77,10 @@ func (c *Config) verify(have *jetstream.StreamConfig, wildcard string) error {
 	if have.NoAck {
 		wrong("no_ack", "false", "true", edit("--ack"))
 	}
+	if have.MaxMsgsPerSubject > 0 {
+		// Agents have few subjects and many events: the server would keep only the newest of each.
+		wrong("max_msgs_per_subject", "no limit", fmt.Sprint(have.MaxMsgsPerSubject), edit("--max-msgs-per-subject=-1"))
+	}
 	if have.SubjectTransform != nil {
 		wrong("subject_transform", "none", "one", "remove it, or name another stream")
 	}

@@ -100,6 +100,7 @@ func TestVerify(t *testing.T) {
 		{func(s *jetstream.StreamConfig) { s.Duplicates = time.Minute }, "duplicate_window: wanted 2m or more, found 1m"},
 		{func(s *jetstream.StreamConfig) { s.Retention = jetstream.WorkQueuePolicy }, "retention: wanted limits, found WorkQueue"},
 		{func(s *jetstream.StreamConfig) { s.NoAck = true }, "no_ack"},
+		{func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 }, "max_msgs_per_subject"},
 		{func(s *jetstream.StreamConfig) { s.Sealed = true }, "sealed"},
 		{func(s *jetstream.StreamConfig) { s.SubjectTransform = &jetstream.SubjectTransformConfig{} }, "subject_transform"},
 	}

@@ -1,6 +1,7 @@
 package taskrouter
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
@@ -304,6 +305,26 @@ func TestSessionEnds(t *testing.T) {
 			v.onPost = func(http.ResponseWriter, posted) bool { <-v.closing; return true }
 		}, change: func(c *Config) { c.SnapshotTimeout = ms(200) }, reason: "snapshot"},
 		{name: "snapshot fails", script: post(503), change: func(c *Config) { c.SnapshotTimeout = ms(300) }, reason: "snapshot", delay: politeness},
+		{name: "pages that lead in a circle", script: func(v *vendor) {
+			turn := 0
+			v.onPost = func(w http.ResponseWriter, c posted) bool {
+				if !strings.HasSuffix(c.URL, "/Reservations") {
+					return false
+				}
+				turn++
+				if turn > mostPages {
+					t.Errorf("page %d was asked for, want at most %d", turn, mostPages)
+				}
+				answerList(w, []string{"WRa", "WRb"}[turn%2])
+				return true
+			}
+		}, change: none, reason: "snapshot"},
+		{name: "an answer beyond all bounds", script: func(v *vendor) {
+			v.onPost = func(w http.ResponseWriter, _ posted) bool {
+				_, _ = w.Write(bytes.Repeat([]byte(" "), largestSnapshot+1))
+				return true
+			}
+		}, change: none, reason: "snapshot", permanent: true},
 		{name: "snapshot not JSON", script: payload(`{`), change: func(c *Config) { c.SnapshotTimeout = ms(300) }, reason: "snapshot"},
 		{name: "snapshot null", script: payload(`null`), change: func(c *Config) { c.SnapshotTimeout = ms(300) }, reason: "snapshot"},
 		{name: "list is no list", script: payload(`{"contents":{}}`), change: none, reason: "snapshot"},

@@ -18,6 +18,9 @@ import (
 // largestSnapshot bounds the answers to one session's start-up reads together, in bytes: a thousand reservations with full attributes.
 const largestSnapshot = 16 << 20
 
+// mostPages bounds one list: pages of 1000 that end after the first for any worker there is.
+const mostPages = 100
+
 // command is the body of every request to the event bridge (protocol, section 7.1).
 type command struct {
 	URL    string         `json:"url"`
@@ -62,7 +65,7 @@ func (s *session) snapshot(ctx context.Context) (body []byte, asked time.Time, f
 // appendList appends the items of all pages, separated by commas (protocol, section 7.2).
 func (s *session) appendList(ctx context.Context, body []byte, c command) ([]byte, *failure) {
 	first := true
-	for {
+	for range mostPages {
 		page, _, f := s.ask(ctx, c)
 		if f != nil {
 			return nil, f
@@ -92,6 +95,7 @@ func (s *session) appendList(ctx context.Context, body []byte, c command) ([]byt
 		}
 		c.Params["AfterSid"] = next
 	}
+	return nil, fail(again, "snapshot", fmt.Errorf("list of %s: more than %d pages", c.route, mostPages))
 }
 
 // ask sends c until it is answered, refused, or the time that ctx leaves is too short for another attempt. sent is when the answered
@@ -152,7 +156,7 @@ func (s *session) post(ctx context.Context, c command) (gjson.Result, *failure) 
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
 	s.src.metrics.request(c.route, statusClass(resp.StatusCode))
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, largestSnapshot))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, largestSnapshot+1))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		// The vendor's error number says more than the status; its message is left out, as it repeats what was sent (section 7.3).
 		return gjson.Result{}, statusFailure("post", resp,
@@ -160,6 +164,9 @@ func (s *session) post(ctx context.Context, c command) (gjson.Result, *failure) 
 	}
 	if err != nil {
 		return gjson.Result{}, fail(again, "snapshot", fmt.Errorf("read %s: %w", c.route, err))
+	}
+	if len(answer) > largestSnapshot {
+		return gjson.Result{}, fail(permanent, "snapshot", fmt.Errorf("read %s: the answer is larger than %d bytes", c.route, largestSnapshot))
 	}
 	if !json.Valid(answer) { // bounds the nesting too
 		return gjson.Result{}, fail(again, "snapshot", errors.New("read "+c.route+": the answer is not JSON"))

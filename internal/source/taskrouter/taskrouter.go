@@ -45,7 +45,7 @@ func New(cfg Config, log *zap.Logger, m *Metrics) (*Source, error) {
 		return nil, err
 	}
 	if _, err := config.ReadSecret(cfg.APISecret, cfg.APISecretFile); err != nil {
-		return nil, err
+		return nil, config.Problem{Path: "api_secret_file", What: err.Error(), Allowed: config.SecretFileAllowed}
 	}
 	base, err := cfg.baseURL()
 	if err != nil {
