@@ -239,7 +239,7 @@ func TestSessionEnds(t *testing.T) {
 				p.send(initFrame)
 				go func() { // the vendor's reader must answer the ping
 					for len(v.allPosts()) < 2 {
-						time.Sleep(time.Millisecond)
+						<-time.After(time.Millisecond)
 					}
 					do(p)
 				}()
