@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -71,13 +72,19 @@ func boolean(v gjson.Result) event.Null[bool] {
 	return event.Null[bool]{}
 }
 
-// seconds is an instant written as seconds since 1970; absent where it is 0 or RFC 3339 cannot express it.
+// seconds is an instant written as seconds since 1970 or as RFC 3339 text; absent where it is 0 or RFC 3339 cannot express it. A fraction is
+// cut off: where one feed writes it and another does not, the same moment must stay the same.
 func seconds(v gjson.Result) event.Instant {
-	n := integer(v)
-	if n.V < 0 || n.V > math.MaxInt64/1000 {
+	n := integer(v).V
+	if v.Type == gjson.String {
+		if t, err := time.Parse(time.RFC3339, v.Str); err == nil {
+			n = t.Unix()
+		}
+	}
+	if n < 0 || n > math.MaxInt64/1000 {
 		return 0
 	}
-	if at := event.Seconds(n.V); at.Valid() {
+	if at := event.Seconds(n); at.Valid() {
 		return at
 	}
 	return 0

@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden is one file of testdata/taskrouter.
+// golden is one file of testdata/taskrouter or testdata/taskrouter_v1.
 type golden struct {
 	Why     string            `json:"why,omitempty"`
 	Privacy json.RawMessage   `json:"privacy,omitempty"` // PrivacyConfig, by its yaml names
@@ -55,7 +55,7 @@ func (f goldenFrame) frame(t *testing.T) source.Frame {
 
 func goldens(t testing.TB) []string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/taskrouter/*.json")
+	files, err := filepath.Glob("testdata/taskrouter*/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("golden files: got %d, %v", len(files), err)
 	}
@@ -77,9 +77,9 @@ func readGolden(t testing.TB, file string) golden {
 
 func TestTaskRouterGolden(t *testing.T) {
 	for _, file := range goldens(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "testdata/"), ".json"), func(t *testing.T) {
 			g := readGolden(t, file)
-			b := newTeller(policy(t, g.Privacy))
+			b := newTeller(mapperOf(file, policy(t, g.Privacy)))
 			for i, f := range g.Setup {
 				if got := b.frame(f.frame(t)); got != Mapped {
 					t.Fatalf("setup frame %d: got %v, want %v", i, got, Mapped)

@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/tidwall/gjson"
 
@@ -10,22 +11,36 @@ import (
 	"github.com/taskbridge/taskbridge/internal/source"
 )
 
-// TaskRouter maps the frames of Twilio TaskRouter's worker sockets, dialect v2 (docs/protocols/twilio-taskrouter.md, sections 6 and 8). A live frame is one
-// message of the socket. A state frame is the worker's snapshot, joined from the answers of the event bridge:
+// TaskRouter maps the frames of Twilio TaskRouter's worker sockets. A live frame is one message of the socket. A state frame is the worker's
+// snapshot, joined from the answers of the event bridge:
 //
 //	{"worker": {…}, "reservations": [{…}, …], "channels": [{…}, …]}
 //
-// with the objects of sections 8.1, 8.4 and 8.3; channels only where they were asked for.
-type TaskRouter struct{ policy *Policy }
+// channels only where they were asked for.
+type TaskRouter struct {
+	policy  *Policy
+	dialect *dialect
+}
 
 var _ Mapper = (*TaskRouter)(nil)
 
-// NewTaskRouter returns a mapper whose events hold what p allows.
-func NewTaskRouter(p *Policy) *TaskRouter { return &TaskRouter{policy: p} }
+// NewTaskRouter returns a mapper of dialect v2 (docs/protocols/twilio-taskrouter.md, sections 6 and 8) whose events hold what p allows. A
+// snapshot has the objects of sections 8.1, 8.4 and 8.3.
+func NewTaskRouter(p *Policy) *TaskRouter { return &TaskRouter{policy: p, dialect: &v2} }
+
+// dialect is all in which the two generations of the vendor's protocol differ for a mapper.
+type dialect struct {
+	types       map[string]event.Type // what a message of the socket becomes, by its type word
+	control     []string              // type words of protocol housekeeping
+	reservation func(gjson.Result) reservationObject
+	channel     func(gjson.Result) channelObject
+}
+
+var v2 = dialect{types: liveTypes, control: []string{"init", "error"}, reservation: readReservation, channel: readChannel}
 
 // Map implements [Mapper]. A snapshot of which a part cannot be mapped is Unmapped; its other parts are told all the same.
 func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error) Outcome {
-	c := call{policy: t.policy, view: v, feed: f.Feed, received: event.InstantOf(f.Received), emit: emit}
+	c := call{policy: t.policy, dialect: t.dialect, view: v, feed: f.Feed, received: event.InstantOf(f.Received), emit: emit}
 	var typeRaw string
 	doc, why := object(f.Body)
 	switch {
@@ -33,7 +48,7 @@ func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error)
 	case f.Feed == source.Live:
 		var payload gjson.Result
 		typeRaw, payload = envelope(doc)
-		if typeRaw == "init" || typeRaw == "error" {
+		if slices.Contains(t.dialect.control, typeRaw) {
 			return Control
 		}
 		why = c.live(typeRaw, payload)
@@ -74,7 +89,7 @@ func (c *call) live(eventType string, payload gjson.Result) reason {
 	if eventType == "" {
 		return noEventType
 	}
-	t := liveType(eventType)
+	t := c.dialect.types[eventType]
 	switch {
 	case t == "":
 		return unknownType
@@ -97,6 +112,7 @@ func (c *call) live(eventType string, payload gjson.Result) reason {
 
 // call is one call of Map.
 type call struct {
+	dialect  *dialect
 	policy   *Policy
 	view     *View
 	feed     source.Feed
@@ -145,14 +161,6 @@ func (e *telling) at(vendor event.Instant) {
 	if vendor != 0 {
 		e.Time, e.TimeSource = vendor, event.TimeVendor
 	}
-}
-
-// moment is the time of the fact as far as the vendor told it; 0 where only the receipt is known.
-func (e *telling) moment() event.Instant {
-	if e.TimeSource == event.TimeReceived {
-		return 0
-	}
-	return e.Time
 }
 
 // raw keeps the vendor's object where the policy says so.

@@ -8,7 +8,7 @@ import (
 
 // reservation tells what became of a reservation.
 func (c *call) reservation(t event.Type, o gjson.Result) reason {
-	r := readReservation(o)
+	r := c.dialect.reservation(o)
 	if why := c.checkReservation(&r); why != "" {
 		return why
 	}
@@ -21,10 +21,7 @@ func (c *call) reservation(t event.Type, o gjson.Result) reason {
 	}
 	e := c.beginReservation(id, t, &r)
 	e.Data.Revision = r.version
-	if !c.fromSnapshot() {
-		e.derive(&r.task)
-	}
-	e.at(r.updated)
+	c.date(e, &r)
 	if t == event.ReservationCreated {
 		e.at(r.created)
 	}
@@ -54,8 +51,17 @@ func (c *call) createdFirst(r *reservationObject, o gjson.Result) {
 	}
 	e := c.beginReservation(id, event.ReservationCreated, r)
 	e.Origin = event.OriginSnapshot
-	e.at(r.created)
-	e.Data.Revision = event.Some[int64](0)
+	if r.created != 0 {
+		e.at(r.created)
+	} else { // not after the fact that shows it: a consumer without revisions would drop that one as the older
+		c.date(e, r)
+		if e.TimeSource == event.TimeVendor {
+			e.TimeSource = event.TimeDerived
+		}
+	}
+	if r.version.OK { // versions begin at 0
+		e.Data.Revision = event.Some[int64](0)
+	}
 	if currentVerb(r.status) != event.ReservationCreated {
 		e.forget()
 	}
@@ -91,6 +97,14 @@ func (c *call) beginReservation(id string, t event.Type, r *reservationObject) *
 	return e
 }
 
+// date sets the time of what the message tells.
+func (c *call) date(e *telling, r *reservationObject) {
+	if !c.fromSnapshot() {
+		e.derive(&r.task)
+	}
+	e.at(r.updated)
+}
+
 // derive takes the time of the fact from the task's age: the vendor sends fresh reservations with dates of 0 (section 6.4), and a live message is
 // built when the fact happens. Of a snapshot that is not so.
 func (e *telling) derive(t *taskObject) {
@@ -109,13 +123,13 @@ func (c *call) measure(e *telling, r *reservationObject) {
 	switch {
 	case created != 0:
 	case e.Type == event.ReservationCreated:
-		created = e.moment()
+		created = offered(&e.Event)
 	default:
-		created = known.Created
+		created = known.Offered
 	}
 	e.timing.WaitMS = span(r.task.created, created)
 
-	switch now := e.moment(); e.Type {
+	switch now := moment(&e.Event); e.Type {
 	case event.ReservationCreated:
 	case event.ReservationAccepted, event.ReservationRejected, event.ReservationTimedOut:
 		e.timing.RingMS = span(created, now)

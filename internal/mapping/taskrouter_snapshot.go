@@ -41,7 +41,7 @@ func (c *call) state(doc gjson.Result) (why reason) {
 	} else {
 		seen, all := map[string]bool{}, true
 		reservations.ForEach(func(_, o gjson.Result) bool {
-			r := readReservation(o)
+			r := c.dialect.reservation(o)
 			seen[r.id] = true
 			all = part(c.shown(&r, o)) == "" && all
 			return true
@@ -92,7 +92,7 @@ func (c *call) vanished(seen map[string]bool) {
 		}
 		e.task = event.Task{ID: r.Task, ChainID: r.Chain}
 		e.reservation = event.Reservation{ID: id, Status: event.ReservationStatusUnknown, CreatedAt: r.Created}
-		e.timing = event.Timing{RingMS: span(r.Created, r.Accepted), HandleMS: span(r.Accepted, r.Wraps)}
+		e.timing = event.Timing{RingMS: span(r.Offered, r.Accepted), HandleMS: span(r.Accepted, r.Wraps)}
 		e.Data.Task, e.Data.Reservation, e.Data.Timing = &e.task, &e.reservation, &e.timing
 		c.tell(e)
 	}

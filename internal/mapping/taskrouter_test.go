@@ -55,7 +55,15 @@ type teller struct {
 	told   []event.Encoded
 }
 
-func newTeller(p *Policy) *teller { return &teller{mapper: NewTaskRouter(p), view: NewView(alice)} }
+func newTeller(m *TaskRouter) *teller { return &teller{mapper: m, view: NewView(alice)} }
+
+// dialects are the mappers by the folder of their golden files.
+var dialects = map[string]func(*Policy) *TaskRouter{"taskrouter": NewTaskRouter, "taskrouter_v1": NewTaskRouterV1}
+
+// mapperOf is the mapper that a golden file is for.
+func mapperOf(file string, p *Policy) *TaskRouter {
+	return dialects[filepath.Base(filepath.Dir(file))](p)
+}
 
 func (b *teller) frame(f source.Frame) Outcome {
 	return b.mapper.Map(b.view, f, func(e *event.Event) error {
@@ -101,7 +109,7 @@ func sameView(t *testing.T, live, folded *View) {
 
 // The published examples come out byte for byte, given the figures that their README names.
 func TestTaskRouterExamples(t *testing.T) {
-	b := newTeller(policy(t, nil))
+	b := newTeller(NewTaskRouter(policy(t, nil)))
 	snapshot := `{"worker":{"sid":"` + alice.ID + `","friendly_name":"alice","attributes":"{}","available":false,` +
 		`"activity_sid":"WA00000000000000000000000000000001","activity_name":"Offline","date_updated":1767323024,` +
 		`"date_status_changed":1767323024,"version":16},"reservations":[]}`
@@ -173,7 +181,7 @@ func TestTaskRouterSamples(t *testing.T) {
 	}
 	for eventType, w := range want {
 		t.Run(eventType, func(t *testing.T) {
-			b := newTeller(policy(t, nil))
+			b := newTeller(NewTaskRouter(policy(t, nil)))
 			if got := b.frame(source.Frame{Body: sample(t, eventType), Received: time.Unix(1767323500, 0)}); got != w.outcome {
 				t.Errorf("outcome: got %v, want %v", got, w.outcome)
 			}
@@ -194,7 +202,7 @@ func TestTaskRouterPrivacy(t *testing.T) {
 	leaks := func(t *testing.T, p *Policy) (found int) {
 		for _, file := range goldens(t) {
 			g := readGolden(t, file)
-			b := newTeller(p)
+			b := newTeller(mapperOf(file, p))
 			var secrets []string
 			for _, f := range append(slices.Clone(g.Setup), g.Frame) {
 				b.frame(f.frame(t))

@@ -5,53 +5,30 @@ import "github.com/taskbridge/taskbridge/internal/event"
 // The vendor's words and what they are called here (docs/protocols/twilio-taskrouter.md, section 8). An absent word stays absent, an unknown one is other
 // where the enum has it.
 
-// liveType is what a message of the socket becomes; empty for an unknown one.
-func liveType(word string) event.Type {
-	switch word {
-	case "worker.activity.update":
-		return event.AgentActivityChanged
-	case "worker.attributes.update":
-		return event.AgentAttributesChanged
-	case "worker.capacity.update", "worker.channel.availability.update":
-		return event.AgentCapacityChanged
-	case "reservation.created":
-		return event.ReservationCreated
-	case "reservation.accepted":
-		return event.ReservationAccepted
-	case "reservation.rejected":
-		return event.ReservationRejected
-	case "reservation.timeout":
-		return event.ReservationTimedOut
-	case "reservation.canceled":
-		return event.ReservationCanceled
-	case "reservation.rescinded":
-		return event.ReservationRescinded
-	case "reservation.wrapup":
-		return event.ReservationWrapping
-	case "reservation.completed":
-		return event.ReservationCompleted
-	case "reservation.failed":
-		return event.ReservationFailed
-	case "task.updated":
-		return event.TaskUpdated
-	case "task.canceled":
-		return event.TaskCanceled
-	case "task.completed":
-		return event.TaskCompleted
-	case "task.wrapup":
-		return event.TaskWrapping
-	case "task.transfer-initiated":
-		return event.TaskTransferInitiated
-	case "task.transfer-attempt-failed":
-		return event.TaskTransferAttemptFailed
-	case "task.transfer-completed":
-		return event.TaskTransferSucceeded
-	case "task.transfer-failed":
-		return event.TaskTransferFailed
-	case "task.transfer-canceled":
-		return event.TaskTransferCanceled
-	}
-	return ""
+// liveTypes is what the messages of the socket become (section 6).
+var liveTypes = map[string]event.Type{
+	"worker.activity.update":             event.AgentActivityChanged,
+	"worker.attributes.update":           event.AgentAttributesChanged,
+	"worker.capacity.update":             event.AgentCapacityChanged,
+	"worker.channel.availability.update": event.AgentCapacityChanged,
+	"reservation.created":                event.ReservationCreated,
+	"reservation.accepted":               event.ReservationAccepted,
+	"reservation.rejected":               event.ReservationRejected,
+	"reservation.timeout":                event.ReservationTimedOut,
+	"reservation.canceled":               event.ReservationCanceled,
+	"reservation.rescinded":              event.ReservationRescinded,
+	"reservation.wrapup":                 event.ReservationWrapping,
+	"reservation.completed":              event.ReservationCompleted,
+	"reservation.failed":                 event.ReservationFailed,
+	"task.updated":                       event.TaskUpdated,
+	"task.canceled":                      event.TaskCanceled,
+	"task.completed":                     event.TaskCompleted,
+	"task.wrapup":                        event.TaskWrapping,
+	"task.transfer-initiated":            event.TaskTransferInitiated,
+	"task.transfer-attempt-failed":       event.TaskTransferAttemptFailed,
+	"task.transfer-completed":            event.TaskTransferSucceeded,
+	"task.transfer-failed":               event.TaskTransferFailed,
+	"task.transfer-canceled":             event.TaskTransferCanceled,
 }
 
 // reservationStates joins the vendor's status of a reservation, ours, and the event that brings it about.

@@ -68,7 +68,7 @@ func (c *call) worker(t event.Type, o gjson.Result) reason {
 // channel tells the capacity and availability of one of the agent's channels. Two of the vendor's events become one type: both carry the whole
 // channel, so two of one version say the same, and the second is a repeat.
 func (c *call) channel(t event.Type, o gjson.Result) reason {
-	ch := readChannel(o)
+	ch := c.dialect.channel(o)
 	if why := checkIDs(ch.id); why != "" {
 		return why
 	}

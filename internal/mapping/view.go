@@ -41,7 +41,8 @@ type Reservation struct {
 	Status                   event.ReservationStatus
 	Revision                 event.Null[int64]
 	Told                     event.Instant // when it was first told: recorded time
-	Created, Accepted, Wraps event.Instant // vendor times, 0 where not known
+	Created                  event.Instant // as the vendor wrote it, 0 where it did not
+	Offered, Accepted, Wraps event.Instant // when these were told to have been: vendor or derived times, 0 where not known
 }
 
 // Channel is the last capacity told of one channel.
@@ -215,18 +216,37 @@ func (v *View) applyReservation(e *event.Event) {
 		v.Reservations[strings.Clone(d.ID)] = r
 	}
 	if d.CreatedAt != 0 {
-		r.Created = d.CreatedAt
+		r.Created, r.Offered = d.CreatedAt, d.CreatedAt
 	}
 	switch e.Type {
+	case event.ReservationCreated:
+		r.Offered = offered(e)
 	case event.ReservationAccepted:
-		r.Accepted = d.UpdatedAt
+		r.Accepted = moment(e)
 	case event.ReservationWrapping:
-		r.Wraps = d.UpdatedAt
+		r.Wraps = moment(e)
 	}
 	if older(e.Data.Revision, r.Revision) {
 		return
 	}
 	r.Status, r.Revision = d.Status, e.Data.Revision
+}
+
+// moment is the time of the fact as far as the vendor told it; 0 where only the receipt is known.
+func moment(e *event.Event) event.Instant {
+	if e.TimeSource == event.TimeReceived {
+		return 0
+	}
+	return e.Time
+}
+
+// offered is the moment of a reservation's creation, 0 where it is not known: a creation read off a later state may have an instant that it was
+// not after.
+func offered(e *event.Event) event.Instant {
+	if e.Origin == event.OriginSnapshot {
+		return e.Data.Reservation.CreatedAt
+	}
+	return moment(e)
 }
 
 // older reports whether revision a is certainly before b.

@@ -12,7 +12,7 @@ const minute = event.Instant(time.Minute / time.Millisecond)
 // reservationEvent is what a mapper would tell, reduced to what a view looks at.
 func reservationEvent(t event.Type, s event.ReservationStatus, revision int64, recorded event.Instant) *event.Event {
 	return &event.Event{
-		ID: "WR1:" + t.Verb(), Type: t, Subject: "WR1", Recorded: recorded,
+		ID: "WR1:" + t.Verb(), Type: t, Subject: "WR1", Time: recorded, TimeSource: event.TimeVendor, Recorded: recorded,
 		Data: event.Data{
 			Revision:    event.Some(revision),
 			Agent:       &event.Agent{ID: "WK1"},
