@@ -156,6 +156,33 @@ func TestTaskRouterGoldenCoversEveryType(t *testing.T) {
 	}
 }
 
+// What is told has the blocks that docs/events.md promises, and each block that is there sometimes is there in some golden file.
+func TestTaskRouterGoldenHasItsBlocks(t *testing.T) {
+	seen := map[string]bool{}
+	for _, file := range goldens(t) {
+		for i, e := range readGolden(t, file).Events {
+			typ := event.Type(strings.TrimSuffix(strings.TrimPrefix(gjson.GetBytes(e, "type").Str, "taskbridge."), ".v1"))
+			p, known := event.Blocks[typ]
+			if !known {
+				t.Errorf("%s, event %d: event.Blocks does not have %s", file, i, typ)
+			}
+			if err := p.Check([]byte(gjson.GetBytes(e, "data").Raw)); err != nil {
+				t.Errorf("%s, event %d: %v", file, i, err)
+			}
+			for _, block := range p.Sometimes {
+				seen[block] = seen[block] || gjson.GetBytes(e, "data."+block).IsObject()
+			}
+		}
+	}
+	for typ, p := range event.Blocks {
+		for _, block := range p.Sometimes {
+			if !seen[block] {
+				t.Errorf("no golden file has the block %s, which %s has sometimes", block, typ)
+			}
+		}
+	}
+}
+
 // What is told is what the published schema says.
 func TestTaskRouterGoldenMatchesTheSchema(t *testing.T) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemas.Event))
