@@ -69,7 +69,10 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		v = v.Elem()
 	}
 	_, fromText := v.Addr().Interface().(encoding.TextUnmarshaler)
+	short, hasShort := listField(v.Type())
 	switch {
+	case n.Kind == yaml.SequenceNode && hasShort:
+		d.list(path, n, v.Field(short))
 	case n.Kind == yaml.MappingNode && len(fieldsOf(v.Type())) > 0:
 		d.structure(path, n, v)
 	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Map:

@@ -405,3 +405,60 @@ func TestInline(t *testing.T) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
+
+// everyone is a section with a word, a list and a mapping as its forms.
+type everyone struct {
+	IDs  []string `yaml:",list"`
+	All  bool     `yaml:"all"`
+	File Path     `yaml:"file"`
+}
+
+func (e *everyone) UnmarshalText(text []byte) error {
+	if string(text) != "all" {
+		return Problem{What: "not a known word", Allowed: "all"}
+	}
+	e.All = true
+	return nil
+}
+
+func (e *everyone) Validate() error {
+	var ps Problems
+	for i, id := range e.IDs {
+		ps.Required(fmt.Sprintf("[%d]", i), id, "an id")
+	}
+	return ps.Err()
+}
+
+func TestListInPlaceOfAMapping(t *testing.T) {
+	for document, test := range map[string]struct {
+		want    everyone
+		problem string
+	}{
+		"agents: all":              {want: everyone{All: true}},
+		"agents: {all: true}":      {want: everyone{All: true}},
+		"agents: {file: a.txt}":    {want: everyone{File: "a.txt"}},
+		"agents: [x, y]":           {want: everyone{IDs: []string{"x", "y"}}},
+		"agents:\n  - x\n  - \"\"": {problem: "f.yaml:3:5: agents[1]: missing; allowed: an id"},
+		"agents: [x, {a: 1}]":      {problem: "f.yaml:1:13: agents[1]: got a mapping; allowed: text"},
+		"agents: some":             {problem: "f.yaml:1:9: agents: not a known word; allowed: all"},
+		"agents: {fiel: a}":        {problem: "f.yaml:1:10: agents.fiel: unknown key; allowed: all, file"},
+	} {
+		var got struct {
+			Agents everyone `yaml:"agents"`
+		}
+		problem := ""
+		if err := Parse("f.yaml", []byte(document), &got); err != nil {
+			problem = err.Error()
+		}
+		if diff := cmp.Diff(test.problem, problem); diff != "" {
+			t.Errorf("%s: problems (-want +got):\n%s", document, diff)
+		}
+		if diff := cmp.Diff(test.want, got.Agents); problem == "" && diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", document, diff)
+		}
+	}
+	var whole everyone
+	if err := Parse("f.yaml", nil, &whole); err == nil || !strings.HasSuffix(err.Error(), "allowed: a single value or a list or a mapping with the keys all, file") {
+		t.Errorf("got %v, want all three forms named", err)
+	}
+}

@@ -36,6 +36,20 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
+// listField is the index of the field tagged ",list" of a struct, which takes a list that stands in place of the mapping; ok is false where there
+// is none. It has no key: so a section can be a list in its short form and a mapping in its long one.
+func listField(t reflect.Type) (index int, ok bool) {
+	if t.Kind() != reflect.Struct {
+		return 0, false
+	}
+	for i := range t.NumField() {
+		if key, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); key == "" && option == "list" {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for _, f := range fieldsOf(t) {
@@ -70,6 +84,9 @@ func wanted(t reflect.Type) string {
 	var forms []string
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || t == secretType {
 		forms = append(forms, "a single value")
+	}
+	if _, ok := listField(t); ok {
+		forms = append(forms, "a list")
 	}
 	switch {
 	case len(fieldsOf(t)) > 0:
