@@ -94,6 +94,12 @@ func (f *fleet) setRoster(agents []source.Agent) error {
 		}
 	}
 	now := f.now()
+	coming := 0
+	for a := range wanted {
+		if f.members[a] == nil {
+			coming++
+		}
+	}
 	for _, a := range agents {
 		if f.members[a] != nil {
 			continue
@@ -101,8 +107,8 @@ func (f *fleet) setRoster(agents []source.Agent) error {
 		feed := f.sources[a.Source]
 		// Who comes back is met anew: how long she was not watched is no gap.
 		m := &member{agent: newAgent(f.heart, a, feed.Mapper), source: feed.Source, after: f.leaving(a.ID), backoff: f.Backoff}
-		// First dials are spread over the time that the budget needs for them all.
-		m.due = now.Add(time.Duration(f.rand() * float64(len(agents)) / f.DialRate * float64(time.Second)))
+		// First dials are spread over the time that the budget needs for all who come now.
+		m.due = now.Add(time.Duration(f.rand() * float64(coming) / f.DialRate * float64(time.Second)))
 		f.members[a] = m
 		f.order = append(f.order, m)
 	}

@@ -246,6 +246,25 @@ func TestUnmappedFramesAreToldUpToAHundredAMinute(t *testing.T) {
 	}
 }
 
+// One who joins a large roster waits as long as the budget needs for her, not for all.
+func TestNewcomersAreDialledSoon(t *testing.T) {
+	st := newStage(t, Options{DialRate: 10}, 1000)
+	st.pass(5 * time.Minute)
+	if len(st.dials) != 1000 {
+		t.Fatalf("got %d dials, want 1000", len(st.dials))
+	}
+	roster := []source.Agent{{ID: "new", Source: "toy"}}
+	for _, d := range st.dials {
+		roster = append(roster, d.m.Agent)
+	}
+	if err := st.SetRoster(roster); err != nil {
+		t.Fatal(err)
+	}
+	if d, took := st.dialled(); d.m.ID != "new" || took > time.Second {
+		t.Errorf("got a dial of %s after %v, want the new agent's within a second", d.m.ID, took)
+	}
+}
+
 func TestRosterKnowsOnlyConfiguredSources(t *testing.T) {
 	st := newStage(t, Options{}, 1)
 	err := st.SetRoster([]source.Agent{{ID: "A1", Source: "elsewhere"}})
