@@ -25,6 +25,11 @@ type Config struct {
 	// EventBridgeURL replaces the URL made of Region: an absolute http or https URL including its path, to which commands are posted. The
 	// socket has the same URL with ws or wss. http sends tokens in clear text and is meant for simulators.
 	EventBridgeURL string `yaml:"event_bridge_url"`
+	// TaskRouterURL replaces the URL of TaskRouter's REST API, which lists workers: an absolute http or https URL including its path, such as
+	// https://taskrouter.dublin.ie1.twilio.com/v1. http sends the API secret in clear text and is meant for simulators.
+	TaskRouterURL string `yaml:"taskrouter_url"`
+	// RESTRate bounds the requests to the REST API, per second, 0.1 to 100, default 5. The vendor's limits are on the Console's Limits page.
+	RESTRate float64 `yaml:"rest_rate"`
 	// ClientVersion is what the bridge calls itself to the vendor: a version of the vendor's own SDK. Default 2.1.1.
 	ClientVersion string `yaml:"client_version"`
 	// TokenLifetime is the life of a session's token, 10s to 24h, default 1h. The session is replaced after 80 % of it.
@@ -47,6 +52,7 @@ type Config struct {
 
 // SetDefaults implements config.Defaulter.
 func (c *Config) SetDefaults() {
+	c.RESTRate = 5
 	c.ClientVersion = "2.1.1"
 	c.TokenLifetime = config.Duration(time.Hour)
 	c.Identity = "taskbridge"
@@ -95,9 +101,20 @@ func (c *Config) Validate() error {
 	config.Between(&ps, "request_timeout", c.RequestTimeout, shortest, longest)
 	config.Between(&ps, "buffer", c.Buffer, smallest, largest)
 	config.Between(&ps, "frame_cap", c.FrameCap, smallest, largest)
+	config.Between(&ps, "rest_rate", c.RESTRate, 0.1, 100)
 	_, err := c.baseURL()
+	if c.TaskRouterURL != "" {
+		_, notURL := absoluteURL("taskrouter_url", c.TaskRouterURL)
+		err = errors.Join(err, notURL)
+	}
 	return errors.Join(ps.Err(), err)
 }
+
+// WorkerSID is what the id of an agent looks like. A roster's text is checked by it before it becomes part of a request.
+var WorkerSID = regexp.MustCompile(`^WK[0-9a-f]{32}$`)
+
+// WorkerSIDForm says in words what [WorkerSID] matches.
+const WorkerSIDForm = "WK followed by 32 hex digits"
 
 // Agent names the worker with the given SID. Its Source is left to the caller, who knows the source's configured name.
 func (c Config) Agent(id string) source.Agent {
@@ -115,11 +132,41 @@ func (c *Config) baseURL() (*url.URL, error) {
 		}
 		return &url.URL{Scheme: "https", Host: host, Path: "/v1/wschannels"}, nil
 	}
-	u, err := url.Parse(c.EventBridgeURL)
+	return absoluteURL("event_bridge_url", c.EventBridgeURL)
+}
+
+// edges are the network edges that serve a region: since 2026-04-28 host names with a region need one, and this is the table of the vendor's own
+// libraries (protocol, section 14).
+var edges = map[string]string{
+	"au1": "sydney", "br1": "sao-paulo", "de1": "frankfurt", "ie1": "dublin", "jp1": "tokyo", "jp2": "osaka", "sg1": "singapore", "us2": "umatilla",
+}
+
+// restURL is the base of the REST API (protocol, section 14). The error is a [config.Problem].
+func (c *Config) restURL() (*url.URL, error) {
+	edge := edges[c.Region]
+	switch {
+	case c.TaskRouterURL != "":
+		return absoluteURL("taskrouter_url", c.TaskRouterURL)
+	case c.EventBridgeURL != "":
+		// A simulator's credentials are not for Twilio, nor Twilio's for a simulator.
+		return nil, config.Problem{Path: "taskrouter_url", What: "missing beside event_bridge_url", Allowed: "the REST API's URL, which lists the workers"}
+	case c.Region == "" || c.Region == "us1":
+		return &url.URL{Scheme: "https", Host: "taskrouter.twilio.com", Path: "/v1"}, nil
+	case edge == "":
+		return nil, config.Problem{
+			Path: "taskrouter_url", What: "missing: no network edge is known for this region", Allowed: "https://taskrouter.EDGE.REGION.twilio.com/v1",
+		}
+	}
+	return &url.URL{Scheme: "https", Host: "taskrouter." + edge + "." + c.Region + ".twilio.com", Path: "/v1"}, nil
+}
+
+// absoluteURL parses what the setting at path holds.
+func absoluteURL(path, text string) (*url.URL, error) {
+	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Path == "" || u.User != nil ||
 		u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, config.Problem{
-			Path: "event_bridge_url", What: "not valid", Allowed: "an absolute http or https URL with its path, without user, query and fragment",
+			Path: path, What: "not valid", Allowed: "an absolute http or https URL with its path, without user, query and fragment",
 		}
 	}
 	return u, nil

@@ -42,6 +42,8 @@ func TestConfig(t *testing.T) {
 		{"life too long", func(c *Config) { c.TokenLifetime = config.Duration(25 * time.Hour) }, "token_lifetime: out of range; allowed: 10s to 1d"},
 		{"life too short", func(c *Config) { c.TokenLifetime = config.Duration(time.Second) }, "token_lifetime: out of range"},
 		{"no timeout", func(c *Config) { c.InitTimeout = 0 }, "init_timeout: out of range"},
+		{"REST scheme", func(c *Config) { c.TaskRouterURL = "ftp://h/v1" }, "taskrouter_url: not valid; allowed: an absolute http or https URL"},
+		{"REST rate", func(c *Config) { c.RESTRate = 0 }, "rest_rate: out of range; allowed: 0.1 to 100"},
 		{"cap", func(c *Config) { c.FrameCap = 1 << 40 }, "frame_cap: out of range; allowed: 1KiB to 64MiB"},
 	}
 	for _, test := range tests {
@@ -153,7 +155,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s %s: got %v requests, want 1", route, class, got)
 		}
 	}
-	if got, want := testutil.CollectAndCount(reg), len(routes)*len(codeClasses); got != want {
+	if got, want := testutil.CollectAndCount(reg), len(routes)*len(codeClasses)+1; got != want {
 		t.Errorf("got %d series, want %d: all made at the start, none beside them", got, want)
 	}
 }

@@ -113,3 +113,19 @@ func TestProxyRefuses(t *testing.T) {
 		t.Errorf("command: got reason %q (%v), want proxy", got, err)
 	}
 }
+
+func TestListingThroughAProxy(t *testing.T) {
+	a := newREST(t, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, workerPage(0, 1, "null")) })
+	via, err := url.Parse(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t, "http://127.0.0.1:1", func(c *Config) { c.TaskRouterURL = "http://taskrouter.invalid/v1" })
+	s.proxy = func(*http.Request) (*url.URL, error) { return via, nil }
+	if got, err := s.workers(t, "", wantTimeout); len(got) != 1 || err != nil {
+		t.Errorf("got %v and %v, want one worker", got, err)
+	}
+	if asks, _ := a.asked(); len(asks) != 1 || asks[0] != "GET http://taskrouter.invalid"+workersPath+"?PageSize=1000" {
+		t.Errorf("the proxy got %q", asks)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
@@ -80,12 +79,9 @@ func (s *session) read() (f *failure) {
 	return s.end(f)
 }
 
-// workerSID is checked before a roster's text becomes part of a request.
-var workerSID = regexp.MustCompile(`^WK[0-9a-f]{32}$`)
-
 // open mints a token, dials, and waits for init.
 func (s *session) open(ctx context.Context) *failure {
-	if !workerSID.MatchString(s.agent.ID) {
+	if !WorkerSID.MatchString(s.agent.ID) {
 		return fail(permanent, "agent_id", fmt.Errorf("agent id %.40q is not a worker SID (WK and 32 hex digits); correct the roster", s.agent.ID))
 	}
 	var (

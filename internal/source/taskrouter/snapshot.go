@@ -6,19 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/tidwall/gjson"
-
-	"github.com/taskbridge/taskbridge/internal/retry"
 )
 
 // largestSnapshot bounds the answers to one session's start-up reads together, in bytes: a thousand reservations with full attributes.
 const largestSnapshot = 16 << 20
 
-// mostPages bounds one list: pages of 1000 that end after the first for any worker there is.
+// mostPages bounds one list: pages of 1000 that end after the first for any worker there is, and after 15 for a workspace (section 13).
 const mostPages = 100
 
 // command is the body of every request to the event bridge (protocol, section 7.1).
@@ -102,29 +99,13 @@ func (s *session) appendList(ctx context.Context, body []byte, c command) ([]byt
 // request was sent.
 func (s *session) ask(ctx context.Context, c command) (payload gjson.Result, sent time.Time, f *failure) {
 	c.Method, c.Token = http.MethodGet, s.token.text
-	backoff := retry.Backoff{Base: 500 * time.Millisecond, Cap: 5 * time.Second, Healthy: time.Hour}
-	for {
+	f = persist(ctx, snapshotRead, func() *failure {
+		var f *failure
 		sent = time.Now()
 		payload, f = s.post(ctx, c)
-		if f == nil || f.class == refused || f.class == permanent {
-			return payload, sent, f
-		}
-		wait := f.after + backoff.Next(0, retry.Jitter)
-		end, _ := ctx.Deadline()
-		if time.Now().Add(wait).After(end) {
-			if f.after > 0 {
-				return payload, sent, f // the server named a time, which the next session should keep
-			}
-			return payload, sent, fail(f.class, "snapshot", fmt.Errorf("no snapshot within %v: %w", s.src.cfg.SnapshotTimeout, f.err))
-		}
-		pause := time.NewTimer(wait)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return payload, sent, fail(again, "snapshot", ctx.Err())
-		}
-	}
+		return f
+	})
+	return payload, sent, f
 }
 
 // post sends c once and returns the answer's payload.
@@ -145,33 +126,11 @@ func (s *session) post(ctx context.Context, c command) (gjson.Result, *failure) 
 		"Content-Type":  {"application/x-www-form-urlencoded"}, // not true, but what the SDK of our client version sends
 		"Accept":        {"application/json, text/plain, */*"},
 	}
-	resp, err := s.src.client.Do(req)
-	if err != nil {
-		s.src.metrics.request(c.route, "none")
-		reason, ok := networkReason(err)
-		if !ok {
-			reason = "snapshot"
-		}
-		return gjson.Result{}, fail(again, reason, fmt.Errorf("read %s: %w", c.route, err))
+	answer, _, f := s.src.exchange(req, c.route, snapshotRead)
+	if f != nil {
+		return gjson.Result{}, f
 	}
-	defer func() { _ = resp.Body.Close() }() // only read
-	s.src.metrics.request(c.route, statusClass(resp.StatusCode))
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, largestSnapshot+1))
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		// The vendor's error number says more than the status; its message is left out, as it repeats what was sent (section 7.3).
-		return gjson.Result{}, statusFailure("post", resp,
-			fmt.Errorf("read %s: HTTP status %d, code %d", c.route, resp.StatusCode, gjson.GetBytes(answer, "code").Int()))
-	}
-	if err != nil {
-		return gjson.Result{}, fail(again, "snapshot", fmt.Errorf("read %s: %w", c.route, err))
-	}
-	if len(answer) > largestSnapshot {
-		return gjson.Result{}, fail(permanent, "snapshot", fmt.Errorf("read %s: the answer is larger than %d bytes", c.route, largestSnapshot))
-	}
-	if !json.Valid(answer) { // bounds the nesting too
-		return gjson.Result{}, fail(again, "snapshot", errors.New("read "+c.route+": the answer is not JSON"))
-	}
-	payload := gjson.GetBytes(answer, "payload")
+	payload := answer.Get("payload")
 	if !payload.IsObject() {
 		return gjson.Result{}, fail(again, "snapshot", errors.New("read "+c.route+": no payload in the answer"))
 	}

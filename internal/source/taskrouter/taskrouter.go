@@ -33,6 +33,7 @@ type Source struct {
 	proxy   func(*http.Request) (*url.URL, error)
 	dialer  websocket.Dialer
 	client  *http.Client
+	budget  *budget
 	buffers sync.Pool // of *bytes.Buffer: a session that waits for its next frame holds none
 }
 
@@ -51,7 +52,7 @@ func New(cfg Config, log *zap.Logger, m *Metrics) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{cfg: cfg, log: log, metrics: m, base: base, proxy: http.ProxyFromEnvironment}
+	s := &Source{cfg: cfg, log: log, metrics: m, base: base, budget: newBudget(cfg.RESTRate), proxy: http.ProxyFromEnvironment}
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.dialer = websocket.Dialer{
 		// Its own TLS configuration: net/http adds h2 to the one it is given, with which the upgrade fails.
