@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +40,23 @@ type sourceConfig struct {
 // taskRouterConfig is a TaskRouter workspace and who is listened to there.
 type taskRouterConfig struct {
 	taskrouter.Config `yaml:",inline"`
-	Agents            roster.Static `yaml:"agents"`
+	Agents            roster.Config `yaml:"agents"`
+}
+
+// Validate implements config.Validator: of the vendor's settings, and of what the roster asks of them. A roster's file is tried out.
+func (c *taskRouterConfig) Validate() error {
+	var ps config.Problems
+	c.Agents.Match(&ps, "agents", taskrouter.WorkerSID, taskrouter.WorkerSIDForm)
+	if c.Agents.File != "" {
+		if _, err := roster.File(c.Agents.File, taskrouter.WorkerSID, taskrouter.WorkerSIDForm)(context.Background()); err != nil {
+			ps.Add("agents.file", err.Error(), "")
+		}
+	}
+	err := errors.Join(c.Config.Validate(), ps.Err())
+	if c.Agents.Listed() {
+		err = errors.Join(err, c.CanList())
+	}
+	return err
 }
 
 // sinkConfig is one broker; exactly one kind is set.
@@ -106,7 +123,6 @@ func (c *configuration) setDefaults() {
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 	idPattern   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	workerSID   = regexp.MustCompile(`^WK[0-9a-f]{32}$`)
 )
 
 const nameAllowed = "1 to 32 lower-case letters, digits and -"
@@ -127,7 +143,7 @@ func (c *configuration) Validate() error {
 		if s.TaskRouter == nil {
 			continue
 		}
-		for j, id := range s.TaskRouter.Agents {
+		for j, id := range s.TaskRouter.Agents.IDs {
 			if other, taken := agents[id]; taken && other != i {
 				ps.Add(fmt.Sprintf("sources[%d].taskrouter.agents[%d]", i, j), fmt.Sprintf("served by sources[%d] too", other), "each agent in one source")
 				continue
@@ -158,7 +174,6 @@ func (s *sourceConfig) Validate() error {
 		ps.Add("", "no kind of source", "exactly one of taskrouter")
 		return ps.Err()
 	}
-	s.TaskRouter.Agents.Match(&ps, "taskrouter.agents", workerSID, "WK followed by 32 hex digits")
 	if config.Validate(s.TaskRouter) == nil {
 		try(&ps, "taskrouter", s.check)
 	}

@@ -72,7 +72,24 @@ func TestBadConfigurations(t *testing.T) {
 		},
 		"no agents": {
 			replace("      agents: [WK00000000000000000000000000000001]\n", ""), []string{
-				"3:5: sources[0].taskrouter.agents: missing; allowed: a list of agents, each WK followed by 32 hex digits",
+				"3:5: sources[0].taskrouter.agents: missing; allowed: all, a list of agents, each WK followed by 32 hex digits, or a mapping with one of all, expression, file",
+			},
+		},
+		"two ways to agents": {
+			replace("[WK00000000000000000000000000000001]", "{expression: x, file: agents.txt, refresh: 2d}"), []string{
+				"8:7: sources[0].taskrouter.agents: several ways to name the agents; allowed: exactly one of all, expression, file",
+				"8:37: sources[0].taskrouter.agents.file: roster file: stat DIR/agents.txt" + noFile,
+				"8:58: sources[0].taskrouter.agents.refresh: out of range; allowed: 1s to 1d",
+			},
+		},
+		"agents in a bad file": {
+			replace("[WK00000000000000000000000000000001]", "{file: bridge.yaml}"), []string{
+				"8:22: sources[0].taskrouter.agents.file: 1: not an agent; allowed: WK followed by 32 hex digits, one per line; # begins a comment",
+			},
+		},
+		"a listing of nowhere": {
+			replace("[WK00000000000000000000000000000001]", "all", "      agents", "      event_bridge_url: http://127.0.0.1:1/x\n      agents"), []string{
+				"3:5: sources[0].taskrouter.taskrouter_url: missing beside event_bridge_url; allowed: the REST API's URL, which lists the workers",
 			},
 		},
 		"secrets that cannot be read": {
@@ -157,12 +174,34 @@ func TestValidateShowsWhatWouldRun(t *testing.T) {
 	}
 }
 
+func TestValidateShowsTheRoster(t *testing.T) {
+	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
+	dir := t.TempDir()
+	path := write(t, dir, "agents.txt", "WK00000000000000000000000000000001 # alice\n")
+	for agents, want := range map[string]string{
+		"all":                              "all agents, listed every 1m",
+		"{all: true, refresh: 5m}":         "all agents, listed every 5m",
+		"{expression: 'skill == \"x\"'}":   "agents that match skill == \"x\", listed every 1m",
+		"{file: agents.txt, refresh: 10s}": "agents in " + path + ", read every 10s",
+	} {
+		file := write(t, dir, "bridge.yaml", strings.ReplaceAll(good, "[WK00000000000000000000000000000001]", agents))
+		code, stdout, stderr := exec(t, "validate", "-c", file)
+		if code != 0 || !strings.Contains(stdout, ", workspace WS00000000000000000000000000000001, "+want+", at Twilio, region us1\n") {
+			t.Errorf("%s: got exit code %d, %s and\n%s\nwant %s", agents, code, stderr, stdout, want)
+		}
+	}
+}
+
 // Every file in configs is valid where the secrets that it names exist, and so are the settings that it shows as comments.
 func TestConfigs(t *testing.T) {
 	t.Setenv("TASKROUTER_API_SECRET", "a secret")
-	files, err := filepath.Glob("../../configs/*")
+	files, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d files, %v", len(files), err)
+	}
+	agents, err := os.ReadFile("../../configs/agents.txt")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
@@ -172,6 +211,7 @@ func TestConfigs(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir, "secrets/twilio-api-secret", "a secret")
 		write(t, dir, "secrets/hash-key", strings.Repeat("k", 32))
+		write(t, dir, "agents.txt", string(agents))
 		for name, document := range map[string]string{filepath.Base(file): string(content), "uncommented.yaml": uncommented(string(content))} {
 			if code, _, stderr := exec(t, "validate", "-c", write(t, dir, name, document)); code != 0 {
 				t.Errorf("%s: got exit code %d and %s", name, code, stderr)

@@ -11,11 +11,12 @@ import (
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
-// readiness answers /readyz. The bridge is not ready while it stops, while nobody's session is live, or while a broker or the buffer takes
-// nothing. Single agents who are not met yet, lost or refused are notes: one wrong id must not hold up a rollout.
+// readiness answers /readyz. The bridge is not ready while it stops, while a roster was never read, while nobody's session is live, or while a
+// broker or the buffer takes nothing. A roster that can be read no longer is a note, as the last one stays; so is one without agents. Single agents who are not met yet, lost or refused are notes: one wrong id must not hold up a rollout.
 type readiness struct {
 	stopping func() bool
 	bridge   *bridge.Bridge
+	rosters  *rosters
 	brokers  map[string]broker
 	log      spool.Log
 	raw      int // sources that publish raw payloads
@@ -30,6 +31,12 @@ func (r *readiness) reasons() []admin.Reason {
 	}
 	if r.stopping() {
 		tell("stopping", 1, false)
+	}
+	unknown, failing, listed := r.rosters.state()
+	tell("roster_unknown", unknown, false)
+	tell("roster_failing", failing, true)
+	if listed == 0 {
+		tell("roster_empty", len(r.rosters.parts)-unknown, true)
 	}
 	s := r.bridge.Status()
 	agents := 0

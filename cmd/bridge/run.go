@@ -18,6 +18,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -52,9 +53,10 @@ bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, wi
 //	health listener    a port in use is known before any vendor or broker hears of us
 //	sinks              connect
 //	bridge             dials the agents
+//	rosters            are listed, read and watched; lists in the configuration are known before
 //
-// The bridge ends by closing sessions, delivering what is accepted and closing the sinks; then the buffer and the embedded brokers close.
-// The health listener goes last, so that all this can be watched.
+// Rosters end before the bridge: a change on the way out would make a removal of a planned stop. The bridge ends by closing sessions, delivering what
+// is accepted and closing the sinks; then the buffer and the embedded brokers close. The health listener goes last, so that all this can be watched.
 func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -77,14 +79,13 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	agents := c.agents()
-	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes), Reserve: reserve(len(agents))})
+	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes)})
 	defer func() { _ = buffer.Close() }() // nothing of it outlives the process
 	brokers, err := c.sinks(servers, log, reg)
 	if err != nil {
 		return err
 	}
-	feeds, err := c.sources(log, reg)
+	feeds, rosters, err := c.sources(log, reg)
 	if err != nil {
 		return err
 	}
@@ -96,10 +97,12 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	if err := b.SetRoster(agents); err != nil {
-		return err
-	}
-	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, brokers: brokers, log: buffer}
+	rosters.begin(func(agents []source.Agent) error {
+		buffer.SetReserve(reserve(len(agents)))
+		warnOfFiles(len(agents), log)
+		return b.SetRoster(agents)
+	})
+	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer}
 	if c.Privacy.Raw {
 		ready.raw = len(c.Sources)
 	}
@@ -113,14 +116,21 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		healthEnded <- health.Serve(healthCtx)
 		cancel() // a bridge that nobody can look at is not left running
 	}()
-	c.warn(len(agents), log)
-	log.Info("bridge starts", zap.String("version", version), zap.String("bridge_id", c.Bridge.ID), zap.Int("agents", len(agents)),
+	c.warn(log)
+	_, _, agents := rosters.state()
+	log.Info("bridge starts", zap.String("version", version), zap.String("bridge_id", c.Bridge.ID), zap.Int("agents", agents),
 		zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()))
 	for _, b := range brokers {
 		b.Connect(ctx)
 	}
+	bridgeCtx, stopBridge := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBridge()
 	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
+	go func() { ended <- b.Run(bridgeCtx) }()
+	go func() {
+		rosters.run(ctx)
+		stopBridge()
+	}()
 	for stopping := ctx.Done(); ; {
 		select {
 		case <-stopping:
@@ -160,7 +170,7 @@ func about(reg *prometheus.Registry, raw int) {
 }
 
 // warn tells what the operator should know before trusting the bridge.
-func (c *configuration) warn(agents int, log *zap.Logger) {
+func (c *configuration) warn(log *zap.Logger) {
 	log.Warn("accepted events live in memory until a broker confirms them: a crash loses them", zap.Stringer("max_bytes", c.Buffer.MaxBytes))
 	if c.Privacy.Raw {
 		log.Warn("privacy.raw is on: vendors' payloads, personal data included, are published unchanged")
@@ -169,10 +179,17 @@ func (c *configuration) warn(agents int, log *zap.Logger) {
 		if s.TaskRouter != nil && strings.HasPrefix(s.TaskRouter.EventBridgeURL, "http://") {
 			log.Warn("event_bridge_url is http: tokens travel in clear text, for simulators only", zap.String("source", s.Name))
 		}
+		if s.TaskRouter != nil && s.TaskRouter.Agents.Listed() && strings.HasPrefix(s.TaskRouter.TaskRouterURL, "http://") {
+			log.Warn("taskrouter_url is http: the API secret travels in clear text, for simulators only", zap.String("source", s.Name))
+		}
 	}
 	if runtime.GOOS == "windows" {
 		log.Warn("who may read the secret files cannot be checked on this platform")
 	}
+}
+
+// warnOfFiles tells when this process may open too few files for so many agents.
+func warnOfFiles(agents int, log *zap.Logger) {
 	// Sessions overlap when they are renewed; the rest is for brokers, listeners and files.
 	const others = 128
 	if limit, known := fileDescriptors(); known && limit < uint64(2*agents+others) {

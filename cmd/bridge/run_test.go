@@ -227,7 +227,7 @@ func TestWarnsOfTooFewFiles(t *testing.T) {
 	const message = "the limit of open files is low for this roster"
 	for agents, want := range map[int]int{0: 0, int(min(limit, 1<<32)): 1} {
 		core, logs := observer.New(zap.WarnLevel)
-		new(configuration).warn(agents, zap.New(core))
+		warnOfFiles(agents, zap.New(core))
 		if got := logs.Filter(func(e observer.LoggedEntry) bool { return strings.HasPrefix(e.Message, message) }).Len(); got != want {
 			t.Errorf("%d agents, %d files: got %d warnings, want %d", agents, limit, got, want)
 		}

@@ -46,7 +46,7 @@ func (c *configuration) describe(w io.Writer) {
 			if endpoint == "" {
 				endpoint = "Twilio, region " + cmp.Or(t.Region, "us1")
 			}
-			line("source", "%s: Twilio TaskRouter, workspace %s, %d agents, at %s", s.Name, t.Workspace, len(t.Agents), endpoint)
+			line("source", "%s: Twilio TaskRouter, workspace %s, %v, at %s", s.Name, t.Workspace, &t.Agents, endpoint)
 		}
 	}
 	for _, s := range c.Sinks {

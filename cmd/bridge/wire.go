@@ -9,10 +9,10 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/mapping"
+	"github.com/taskbridge/taskbridge/internal/roster"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream/embedded"
-	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 )
 
@@ -23,38 +23,41 @@ type broker interface {
 	Ready() error                // why nothing is delivered at present; nil: it is
 }
 
-// sources makes every source with the mapper of its dialect. Nothing is dialled.
-func (c *configuration) sources(log *zap.Logger, reg prometheus.Registerer) (map[string]bridge.Feed, error) {
+// sources makes every source with the mapper of its dialect, and its roster. Nothing is dialled.
+func (c *configuration) sources(log *zap.Logger, reg prometheus.Registerer) (map[string]bridge.Feed, *rosters, error) {
 	policy, err := c.Privacy.policy()
 	if err != nil {
-		return nil, fmt.Errorf("privacy: %w", err)
+		return nil, nil, fmt.Errorf("privacy: %w", err)
 	}
 	requests := taskrouter.NewMetrics(reg)
 	feeds := map[string]bridge.Feed{}
+	all := &rosters{log: log, metrics: roster.NewMetrics(reg)}
 	for _, s := range c.Sources {
 		log := log.Named(s.Name)
 		switch {
 		case s.TaskRouter != nil:
+			agents := &s.TaskRouter.Agents
 			src, err := taskrouter.New(s.TaskRouter.Config, log, requests)
-			if err != nil {
-				return nil, fmt.Errorf("source %s: %w", s.Name, err)
+			var read roster.Read
+			switch {
+			case err != nil:
+			case agents.Listed():
+				read, err = src.Workers(agents.Expression)
+			case agents.File != "":
+				read = roster.File(agents.File, taskrouter.WorkerSID, taskrouter.WorkerSIDForm)
 			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("source %s: %w", s.Name, err)
+			}
+			part := &rosterPart{source: s.Name, list: agents.IDs, describe: s.TaskRouter.Agent}
+			if read != nil {
+				part.watch = roster.NewWatch(s.Name, read, agents.Every(), log, all.metrics)
+			}
+			all.parts = append(all.parts, part)
 			feeds[s.Name] = bridge.Feed{Source: src, Mapper: mapping.NewTaskRouter(policy)}
 		}
 	}
-	return feeds, nil
-}
-
-// agents is who is served, from all sources.
-func (c *configuration) agents() []source.Agent {
-	var all []source.Agent
-	for _, s := range c.Sources {
-		switch {
-		case s.TaskRouter != nil:
-			all = append(all, s.TaskRouter.Agents.Agents(s.Name, s.TaskRouter.Agent)...)
-		}
-	}
-	return all
+	return feeds, all, nil
 }
 
 // sinks makes every sink; Connect is left to the caller. servers are the embedded ones, by sink.

@@ -6,6 +6,8 @@
 // called on every value that has it, outer before inner, so that no Validate needs to call another. All problems are returned together,
 // joined, each a [Problem] of one line.
 //
+// A section can have short forms: text, where it implements encoding.TextUnmarshaler, and a list, which fills its field tagged ",list".
+//
 // The dialect is a subset of YAML on purpose: one document, no anchors, aliases, merge keys or tags, no key without a value. A scalar
 // which is ${NAME} as a whole is replaced by that environment variable after parsing, so its content can never add YAML.
 package config

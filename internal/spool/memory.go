@@ -23,11 +23,12 @@ type MemoryOptions struct {
 // however old or young its neighbours are: one stuck lane holds its own records and nothing else. That is why the records are in a
 // map and not in chunks. A log without any cursor holds nothing: an Append to it succeeds and is forgotten.
 type Memory struct {
-	normal, bound int64
-	now           func() time.Time
-	epoch         int64
+	bound int64
+	now   func() time.Time
+	epoch int64
 
 	mu      sync.Mutex
+	normal  int64 // what Class Normal may use of bound
 	records map[Pos]*entry
 	next    Pos
 	size    int64
@@ -62,10 +63,16 @@ func NewMemory(o MemoryOptions) *Memory {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Memory{
-		normal: o.Bytes - min(o.Reserve, o.Bytes/2), bound: o.Bytes, now: o.Now,
-		epoch: o.Now().Unix(), records: map[Pos]*entry{}, next: 1,
-	}
+	m := &Memory{bound: o.Bytes, now: o.Now, epoch: o.Now().Unix(), records: map[Pos]*entry{}, next: 1}
+	m.SetReserve(o.Reserve)
+	return m
+}
+
+// SetReserve changes MemoryOptions.Reserve from now on; what is in the log stays. Safe for concurrent use.
+func (m *Memory) SetReserve(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.normal = m.bound - min(bytes, m.bound/2)
 }
 
 // Cursor implements Log. At most 64 cursors, each name once.

@@ -359,6 +359,32 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+func TestMemoryReserveFollowsWhatItIsFor(t *testing.T) {
+	size := int64((&Record{Data: []byte("x")}).Size())
+	m := NewMemory(MemoryOptions{Bytes: 10 * size, Reserve: size})
+	cursor(t, m, "a")
+	fill := func() (n int) {
+		for {
+			if _, err := m.Append(Normal, encoded("1", "k", "x")); err != nil {
+				return n
+			}
+			n++
+		}
+	}
+	m.SetReserve(4 * size)
+	if n := fill(); n != 6 {
+		t.Errorf("got room for %d records beside a reserve of 4 in 10, want 6", n)
+	}
+	m.SetReserve(2 * size)
+	if n := fill(); n != 2 {
+		t.Errorf("got room for %d more, want 2", n)
+	}
+	m.SetReserve(100 * size) // half at most, which is full already
+	if _, err := m.Append(Reserve, encoded("1", "k", "x")); err != nil || fill() != 0 {
+		t.Errorf("got %v, want room in the reserve alone", err)
+	}
+}
+
 // TestMemoryWithoutRoomForReserve: who could not even be announced is not to be tried again before there is room.
 func TestMemoryWithoutRoomForReserve(t *testing.T) {
 	size := int64((&Record{Data: []byte("x")}).Size())

@@ -115,7 +115,9 @@ func TestProxyRefuses(t *testing.T) {
 }
 
 func TestListingThroughAProxy(t *testing.T) {
-	a := newREST(t, func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, workerPage(0, 1, "null")) })
+	a := newREST(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, workerPage(0, 1, "null"))
+	})
 	via, err := url.Parse(a.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,62 @@
+package roster_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/roster"
+)
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agents.txt")
+	read := roster.File(config.Path(path), pattern, allowed)
+	for name, test := range map[string]struct {
+		content string
+		want    []string
+		problem string // after the path
+	}{
+		"lines":           {content: "WK1\nWK2\n", want: []string{"WK1", "WK2"}},
+		"no line break":   {content: "WK1", want: []string{"WK1"}},
+		"comments":        {content: "# the night shift\r\n\r\n  WK1\t# alice\r\nWK2#bob", want: []string{"WK1", "WK2"}},
+		"empty":           {},
+		"only comments":   {content: "# nobody yet\n"},
+		"not an agent":    {content: "WK1\n\npassword: hunter2\n", problem: ":3: not an agent; allowed: WK followed by a digit, one per line; # begins a comment"},
+		"two in one line": {content: "WK1 WK2\n", problem: ":1: not an agent; allowed: WK followed by a digit, one per line; # begins a comment"},
+		"twice":           {content: "WK1\nWK2\n\nWK1\n", problem: ":4: given twice, first on line 1; allowed: each agent once"},
+		"too large":       {content: strings.Repeat("# this is not a roster\n", 200_000), problem: " is larger than 4MiB; is this the right file?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(t, path, test.content)
+			got, err := read(t.Context())
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("agents (-want +got):\n%s", diff)
+			}
+			if (err == nil) != (test.problem == "") || err != nil && !strings.HasSuffix(err.Error(), path+test.problem) {
+				t.Errorf("got %v, want %q", err, path+test.problem)
+			}
+		})
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, filepath.Dir(path)} {
+		if got, err := roster.File(config.Path(p), pattern, allowed)(t.Context()); err == nil || !strings.Contains(err.Error(), "roster file: ") || got != nil {
+			t.Errorf("%s: got %v and %v, want an error", p, got, err)
+		}
+	}
+}

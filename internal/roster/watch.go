@@ -1,0 +1,123 @@
+package roster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+)
+
+// Read reads a whole roster: the vendor's ids of the agents, each once, in any order. An error, marked as internal/retry has it, says nothing of who
+// the agents are. It returns soon after ctx ends.
+type Read func(ctx context.Context) ([]string, error)
+
+// Watch reads a roster again and again. What was read last stays valid while reading fails: an error never removes an agent. Make it with
+// [NewWatch], then [Watch.Run] it once.
+type Watch struct {
+	source  string
+	read    Read
+	every   time.Duration
+	log     *zap.Logger
+	metrics *Metrics
+
+	mu      sync.Mutex
+	failure error
+}
+
+// NewWatch makes a watch of the named source's roster that reads it every so often.
+func NewWatch(source string, read Read, every time.Duration, log *zap.Logger, m *Metrics) *Watch {
+	m.start(source)
+	return &Watch{source: source, read: read, every: every, log: log, metrics: m}
+}
+
+const (
+	firstRetry, longestRetry = time.Second, time.Minute // after a failure; never longer than the refresh interval
+	refusedRetry             = 5 * time.Minute          // after one that will not go away by itself
+)
+
+// Run reads until ctx ends, and calls tell with the sorted ids when the roster is known for the first time and whenever it has changed. Calls come
+// from this goroutine, one at a time.
+//
+// A roster that had agents and now has none counts only when the next reading says the same: a file that is being rewritten is empty for a moment,
+// and ending every session is the one mistake here that cannot be taken back.
+func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
+	var last []string
+	var backoff retry.Backoff
+	known, doubted := false, false
+	for {
+		ids, err := w.read(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := w.every - time.Duration(retry.Jitter()*float64(w.every)/10) // so that several bridges do not ask at once
+		w.note(err)
+		switch {
+		case err != nil:
+			wait = w.waitAfter(err, &backoff)
+		case len(ids) == 0 && len(last) > 0 && !doubted:
+			doubted = true
+			w.log.Warn("the roster has no agents any more: kept until it is read like this once more", zap.Int("agents", len(last)))
+		default:
+			doubted, backoff = false, retry.Backoff{}
+			slices.Sort(ids)
+			if !known || !slices.Equal(ids, last) {
+				w.changed(last, ids)
+				tell(ids)
+			}
+			known, last = true, ids
+		}
+		pause := time.NewTimer(wait)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
+	}
+}
+
+// waitAfter is how long to stay away after err.
+func (w *Watch) waitAfter(err error, b *retry.Backoff) time.Duration {
+	b.Base, b.Cap, b.Healthy = min(firstRetry, w.every), min(longestRetry, w.every), time.Hour // an attempt never heals: success makes a new one
+	wait := max(b.Next(0, retry.Jitter), retry.Delay(err))
+	if retry.IsPermanent(err) {
+		wait = max(wait, time.Duration((0.5+0.5*retry.Jitter())*float64(refusedRetry)))
+	}
+	return wait
+}
+
+// note counts a reading and logs it when it fails in a new way, or succeeds again.
+func (w *Watch) note(err error) {
+	w.metrics.read(w.source, err)
+	w.mu.Lock()
+	before := w.failure
+	w.failure = err
+	w.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		w.log.Warn("the roster cannot be read: the last one stays", zap.String("reason", retry.ReasonOf(err)), zap.Error(err))
+	case err == nil && before != nil:
+		w.log.Info("the roster is read again")
+	}
+}
+
+func (w *Watch) changed(before, now []string) {
+	came := 0
+	for _, id := range now {
+		if _, had := slices.BinarySearch(before, id); !had {
+			came++
+		}
+	}
+	w.log.Info("roster changed", zap.Int("agents", len(now)), zap.Int("added", came), zap.Int("removed", len(before)+came-len(now)))
+}
+
+// Failing is why the last reading failed; nil when it did not, or there was none. Safe for concurrent use.
+func (w *Watch) Failing() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failure
+}
