@@ -21,12 +21,13 @@ type agent struct {
 	source.Agent
 	mapper mapping.Mapper
 
-	mu       sync.Mutex
-	view     *mapping.View
-	sessions []*session // that have not ended, oldest first
-	debts    []debt     // gaps that the log had no room for
-	held     unmapped
-	down     event.SessionState // what was last told of her being without a session; empty while live
+	mu        sync.Mutex
+	view      *mapping.View
+	sessions  []*session // that have not ended, oldest first
+	debts     []debt     // gaps that the log had no room for
+	held      unmapped
+	down      event.SessionState // what was last told of her being without a session; empty while live
+	lastHeard time.Time          // when something was last received for her, over all sessions
 
 	// The frame being mapped, for emit: a closure made once and not per frame.
 	emit      func(*event.Event) error
@@ -231,6 +232,7 @@ func (a *agent) tellEnd(s *session, end ending, now time.Time) {
 	if err := a.tellSession(t, s, state, continuity, end.reason, at); err == nil {
 		return
 	}
+	a.metrics.leftOut.Inc()
 	a.logger.Warn("log has no room for a session record; gap records carry the facts", zap.String("agent", a.ID))
 	if end.removed { // a removal has no gap of its own, so that it ends here would be said nowhere
 		a.openGap(debt{feed: source.Live, from: at, cause: event.CauseSpoolFull, reason: end.reason, incarnation: s.incarnation})

@@ -44,7 +44,9 @@ type member struct {
 	due           time.Time // not to be dialled before
 	backoff       retry.Backoff
 	refused       bool
-	shortCloses   int // server closes in a row, each soon after the session was live
+	shortCloses   int    // server closes in a row, each soon after the session was live
+	lastEnd       string // reason of the last end that was not the bridge's own wish
+	lastEndAt     time.Time
 }
 
 // attempt is one session with what the fleet needs to end it.
@@ -61,6 +63,9 @@ var (
 	errSilence  = errors.New("nothing received for too long")
 	errStop     = errors.New("the bridge is stopping")
 )
+
+// ownReasons are the reasons of session ends that are found here; sources have theirs in a table beside their protocol.
+var ownReasons = []string{"silence", "evicted", "other"}
 
 // evictedAfter closes by the server in a row, each within evictedWithin of the session's start, look like another client that throws us out
 // (docs/protocols/twilio-taskrouter.md, section 11). A heuristic: the vendors document no close code for it.
@@ -351,8 +356,10 @@ func (f *fleet) ended(m *member, s *session, err error) {
 	case m.leaving || f.closing:
 	case errors.Is(err, errReplaced):
 		m.due = now
+		f.metrics.renewals.Inc()
 	default:
 		f.metrics.ends.WithLabelValues(end.reason).Inc()
+		m.lastEnd, m.lastEndAt = end.reason, now
 		m.due = now.Add(f.wait(m, err, lived))
 		f.logger.Info("session ended", zap.String("agent", m.ID), zap.String("reason", end.reason), zap.Duration("lived", lived),
 			zap.Duration("again_in", m.due.Sub(now)), zap.Error(err))

@@ -142,7 +142,11 @@ func (a *agent) tellClosed(g mapping.Gap, to time.Time, incarnation string) erro
 	d := e.Data.Gap
 	d.From, d.To, d.Cause, d.DurationMS = g.From, event.InstantOf(to), g.Cause, event.Some(to.Sub(from).Milliseconds())
 	d.Result, d.Note = event.ResultUnrecoverable, "no back-fill"
-	return a.tell(spool.Reserve, e)
+	if err := a.tell(spool.Reserve, e); err != nil {
+		return err
+	}
+	a.metrics.gapSeconds.WithLabelValues(string(g.Cause)).Add(to.Sub(from).Seconds())
+	return nil
 }
 
 func (a *agent) gapEvent(feed string, number event.Instant, state event.GapState, revision int64, at time.Time) *event.Event {

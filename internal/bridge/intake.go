@@ -16,6 +16,7 @@ import (
 type session struct {
 	*agent
 	incarnation string
+	dialled     time.Time
 	feeds       [2]feed // by source.Feed: Live, State
 	records     int     // session records told, for their ids
 	// deaf: the log refused something of a frame, so nothing that follows may be told either, or it would be out of order. The gap is open;
@@ -36,7 +37,9 @@ type feed struct {
 var _ source.Intake = (*session)(nil)
 
 func (a *agent) newSession() *session {
-	s := &session{agent: a, incarnation: fmt.Sprintf("%s-%d-%d", a.BridgeID, a.started.UnixMilli(), a.heart.sessions.Add(1))}
+	s := &session{
+		agent: a, incarnation: fmt.Sprintf("%s-%d-%d", a.BridgeID, a.started.UnixMilli(), a.heart.sessions.Add(1)), dialled: a.now(),
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sessions = append(a.sessions, s)
@@ -64,6 +67,10 @@ func (s *session) Up(f source.Feed, since, renewBy time.Time) {
 		err = a.closeGap(s, *gap, since)
 	}
 	s.feeds[f] = feed{up: true, since: since, heard: since, renewBy: renewBy}
+	a.noteHeard(since)
+	if f == source.Live {
+		a.metrics.startSeconds.Observe(since.Sub(s.dialled).Seconds())
+	}
 	a.down = ""
 	if err == nil {
 		err = a.tellSession(event.SessionReady, s, event.SessionLive, continuity, "", since)
@@ -132,7 +139,15 @@ func (s *session) hear(f source.Feed, at time.Time) {
 		return
 	}
 	s.feeds[f].heard = at
+	s.agent.noteHeard(at)
 	s.settleVanished(at)
+}
+
+// noteHeard keeps the latest time: overlapping sessions bring theirs in any order.
+func (a *agent) noteHeard(at time.Time) {
+	if at.After(a.lastHeard) {
+		a.lastHeard = at
+	}
 }
 
 // settleVanished tells the ends that nobody saw, once they are certain: see session.vanished.

@@ -19,6 +19,13 @@ type Metrics struct {
 	gaps     *prometheus.CounterVec
 	openGaps prometheus.Gauge
 
+	startSeconds prometheus.Histogram
+	renewals     prometheus.Counter
+	silence      prometheus.Gauge
+	gapSeconds   *prometheus.CounterVec
+	owed         prometheus.Gauge
+	leftOut      prometheus.Counter
+
 	publishSeconds *prometheus.HistogramVec
 	published      *prometheus.CounterVec
 	retries        *prometheus.CounterVec
@@ -28,6 +35,8 @@ type Metrics struct {
 	records        *prometheus.GaugeVec
 	bytes          *prometheus.GaugeVec
 	oldest         *prometheus.GaugeVec
+	inFlight       *prometheus.GaugeVec
+	lanes          *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *Metrics {
@@ -41,11 +50,20 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		sessions: gauge("sessions", "Agents of the roster by the state of their session: connecting, live, renewing, lost, refused.", "state"),
 		dials:    counter("dials_total", "Sessions dialled.").WithLabelValues(),
-		ends:     counter("session_ends_total", "Sessions that ended without being replaced, by reason; each is followed by a reconnect.", "reason"),
+		ends:     counter("session_ends_total", "Sessions that ended without being replaced, by reason; each is followed by another dial.", "reason"),
 		beats:    counter("beats_total", "Proofs of life without content received.").WithLabelValues(),
 		events:   counter("events_total", "Events accepted by the log, by canonical type.", "type"),
 		gaps:     counter("gaps_total", "Gaps opened, by cause.", "cause"),
 		openGaps: gauge("open_gaps", "Agents with a gap that is open now.").WithLabelValues(),
+		startSeconds: f.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "taskbridge", Name: "session_start_seconds", Help: "From the dial of a session to the moment from which it received.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+		renewals:   counter("session_renewals_total", "Sessions that were replaced by a successor before their token expired.").WithLabelValues(),
+		silence:    gauge("longest_silence_seconds", "Longest time in which a live session has told nothing, not even a heartbeat; 0 without live sessions.").WithLabelValues(),
+		gapSeconds: counter("gap_seconds_total", "Length of the gaps that were closed, by cause.", "cause"),
+		owed:       gauge("owed_gaps", "Gaps not told yet because the log had no room even for their record.").WithLabelValues(),
+		leftOut:    counter("session_records_left_out_total", "Session records not told because the log was full; gap records carry the facts.").WithLabelValues(),
 		publishSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "taskbridge", Name: "publish_latency_seconds", Help: "From the receipt of a frame to the broker's confirmation of its event.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600},
@@ -57,17 +75,26 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		brokerLost: counter("broker_lost_total", "Times the broker's log was found re-created or cut: confirmed events are missing there.", "sink"),
 		records:    gauge("unconfirmed_records", "Events accepted and not confirmed by the broker.", "sink"),
 		bytes:      gauge("unconfirmed_bytes", "Bytes of events accepted and not confirmed by the broker.", "sink"),
+		inFlight:   gauge("batches_in_flight", "Batches sent to the broker and not answered.", "sink"),
+		lanes:      gauge("busy_lanes", "Lanes with something to deliver, out or waiting for a retry.", "sink"),
 		oldest:     gauge("oldest_unconfirmed_age_seconds", "Age of the oldest event not confirmed by the broker; 0 when there is none.", "sink"),
 	}
 	frames := counter("frames_total", "Content frames received, by outcome.", "outcome")
 	for i, o := range mapping.Outcomes {
 		m.frames[i] = frames.WithLabelValues(o.String())
 	}
+	for _, s := range states {
+		m.sessions.WithLabelValues(string(s))
+	}
 	for _, t := range event.Types {
 		m.events.WithLabelValues(string(t))
 	}
 	for _, c := range event.GapCauses {
 		m.gaps.WithLabelValues(string(c))
+		m.gapSeconds.WithLabelValues(string(c))
+	}
+	for _, reason := range ownReasons {
+		m.ends.WithLabelValues(reason)
 	}
 	return m
 }

@@ -51,7 +51,7 @@ type answer struct {
 type sinkMeters struct {
 	latency                                          prometheus.Observer
 	published, retries, rejected, checks, brokerLost prometheus.Counter
-	records, bytes, oldest                           prometheus.Gauge
+	records, bytes, oldest, inFlight, lanes          prometheus.Gauge
 }
 
 const (
@@ -74,6 +74,7 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 			retries: m.retries.WithLabelValues(name), rejected: m.rejected.WithLabelValues(name),
 			checks: m.checks.WithLabelValues(name), brokerLost: m.brokerLost.WithLabelValues(name),
 			records: m.records.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name), oldest: m.oldest.WithLabelValues(name),
+			inFlight: m.inFlight.WithLabelValues(name), lanes: m.lanes.WithLabelValues(name),
 		},
 		lanes: map[int]*lane{}, backoff: retryCheck,
 		answered: make(chan struct{}, 1), idle: make(chan struct{}, 1),
@@ -210,7 +211,10 @@ func (p *publisher) status() SinkStatus {
 	return SinkStatus{Unconfirmed: records, Bytes: bytes, Oldest: oldest}
 }
 
+// measure runs on the publisher's goroutine: it reads what is that goroutine's own.
 func (p *publisher) measure() {
+	p.meters.inFlight.Set(float64(p.out))
+	p.meters.lanes.Set(float64(len(p.lanes)))
 	s := p.status()
 	p.meters.records.Set(float64(s.Unconfirmed))
 	p.meters.bytes.Set(float64(s.Bytes))

@@ -1,11 +1,18 @@
 package bridge
 
-import "github.com/taskbridge/taskbridge/internal/event"
+import (
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+)
 
 // Status is what the bridge says of itself: counts, no ids.
 type Status struct {
 	Agents   map[event.SessionState]int // by state
-	OpenGaps int
+	Refused  map[string]int             // the agents in state refused, by the reason of their last refusal
+	OpenGaps int                        // agents with an open gap, told or owed
+	Owed     int                        // gaps that the log had no room for
+	Silence  time.Duration              // the longest time in which a live session has told nothing; 0 without live sessions
 	Sinks    map[string]SinkStatus
 }
 
@@ -35,10 +42,19 @@ func (b *Bridge) Status() Status {
 
 // tally counts the members by state; under fleet.mu.
 func (f *fleet) tally() Status {
-	s := Status{Agents: map[event.SessionState]int{}}
+	s := Status{Agents: map[event.SessionState]int{}, Refused: map[string]int{}}
+	now := f.now()
 	for _, m := range f.members {
 		m.mu.Lock()
-		s.Agents[m.state()]++
+		state := m.state()
+		s.Agents[state]++
+		switch state {
+		case event.SessionStateRefused:
+			s.Refused[m.lastEnd]++
+		case event.SessionLive, event.SessionRenewing:
+			s.Silence = max(s.Silence, now.Sub(m.lastHeard))
+		}
+		s.Owed += len(m.debts)
 		if len(m.view.Gaps) > 0 || len(m.debts) > 0 {
 			s.OpenGaps++
 		}
@@ -53,6 +69,8 @@ func (f *fleet) count() {
 		f.metrics.sessions.WithLabelValues(string(state)).Set(float64(s.Agents[state]))
 	}
 	f.metrics.openGaps.Set(float64(s.OpenGaps))
+	f.metrics.owed.Set(float64(s.Owed))
+	f.metrics.silence.Set(s.Silence.Seconds())
 }
 
 // state is the state of m's session; under the agent's mutex.

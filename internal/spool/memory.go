@@ -142,6 +142,13 @@ func (m *Memory) Room() bool {
 	return !m.refused
 }
 
+// Used is what the log holds, in bytes, counted by [Record.Size].
+func (m *Memory) Used() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.size
+}
+
 // Close implements Log.
 func (m *Memory) Close() error {
 	m.mu.Lock()

@@ -137,6 +137,9 @@ func TestMemoryWithoutCursorHoldsNothing(t *testing.T) {
 func TestMemoryBounds(t *testing.T) {
 	size := int64((&Record{Data: []byte("x")}).Size())
 	m := NewMemory(MemoryOptions{Bytes: 20 * size, Reserve: 4 * size})
+	if got := m.Used(); got != 0 {
+		t.Errorf("empty: got %d bytes used, want 0", got)
+	}
 	c := cursor(t, m, "a")
 	add := func(class Class) error {
 		_, err := m.Append(class, encoded("1", "k", "x"))
@@ -146,6 +149,9 @@ func TestMemoryBounds(t *testing.T) {
 		if err := add(Normal); err != nil {
 			t.Fatalf("Append %d: %v", i, err)
 		}
+	}
+	if got := m.Used(); got != 16*size {
+		t.Errorf("16 held: got %d bytes used, want %d", got, 16*size)
 	}
 	if !m.Room() {
 		t.Error("Room before any refusal: got false")

@@ -155,7 +155,10 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s %s: got %v requests, want 1", route, class, got)
 		}
 	}
-	if got, want := testutil.CollectAndCount(reg), len(routes)*len(codeClasses)+1; got != want {
+	if got := testutil.ToFloat64(s.metrics.minted); got != 1 {
+		t.Errorf("got %v tokens minted, want 1", got)
+	}
+	if got, want := testutil.CollectAndCount(reg), len(routes)*(len(codeClasses)+1)+3; got != want {
 		t.Errorf("got %d series, want %d: all made at the start, none beside them", got, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -53,12 +54,13 @@ func (s *Source) dial(ctx context.Context, token string) (*websocket.Conn, *fail
 		}
 		return conn, err
 	}
+	began := time.Now()
 	conn, resp, err := d.DialContext(ctx, s.socketURL(token), nil)
 	unwatch()
 	if resp == nil {
-		s.metrics.request("upgrade", "none")
+		s.metrics.request("upgrade", "none", time.Since(began))
 	} else {
-		s.metrics.request("upgrade", statusClass(resp.StatusCode))
+		s.metrics.request("upgrade", statusClass(resp.StatusCode), time.Since(began))
 	}
 	switch {
 	case err == nil && resp.Header.Get("Sec-WebSocket-Extensions") != "":

@@ -28,9 +28,10 @@ var (
 // exchange sends req once and returns its answer, which is JSON and has a status of success, or the failure; header is nil when there was no answer.
 // what names the thing read, in metrics and errors.
 func (s *Source) exchange(req *http.Request, what string, p purpose) (answer gjson.Result, header http.Header, f *failure) {
+	began := time.Now()
 	resp, err := s.client.Do(req)
 	if err != nil {
-		s.metrics.request(what, "none")
+		s.metrics.request(what, "none", time.Since(began))
 		reason, ok := networkReason(err)
 		if !ok {
 			reason = p.reason
@@ -38,7 +39,7 @@ func (s *Source) exchange(req *http.Request, what string, p purpose) (answer gjs
 		return answer, nil, fail(again, reason, fmt.Errorf("read %s: %w", what, err))
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
-	s.metrics.request(what, statusClass(resp.StatusCode))
+	s.metrics.request(what, statusClass(resp.StatusCode), time.Since(began))
 	body, err := io.ReadAll(io.LimitReader(resp.Body, p.largest+1))
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:

@@ -83,6 +83,7 @@ func (s *Source) Serve(ctx context.Context, a source.Agent, in source.Intake) er
 	f := s.serve(ctx, a, in)
 	if f.class == refused && ctx.Err() == nil {
 		// Only the dial and the start-up reads can be refused, so the intake has not been called yet.
+		s.metrics.tokenRefused()
 		s.log.Info("token refused, trying once more with a new one", zap.String("agent", a.ID), zap.String("reason", f.reason))
 		f = s.serve(ctx, a, in)
 	}

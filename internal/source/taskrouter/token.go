@@ -58,7 +58,15 @@ func (s *Source) mint(worker string, now time.Time) (token, error) {
 	if err != nil {
 		return token{}, err
 	}
+	s.metrics.tokenMinted()
 	return token{text, expires}, nil
+}
+
+// Token is a new access token for one worker, as her sessions use them, and the end of its life. Whoever has it can do what she can in the vendor's
+// SDK. Errors: the secret's file cannot be read.
+func (s *Source) Token(worker string) (text string, expires time.Time, err error) {
+	t, err := s.mint(worker, time.Now())
+	return t.text, t.expires, err
 }
 
 // lifeLeft is how long the token lives after init came at since. The vendor's own figure counts, as it is free of our clock's error, unless
