@@ -40,14 +40,21 @@ func leaks(text string) (found []string) {
 func (p *program) told(t *testing.T, health string) string {
 	t.Helper()
 	all := p.stdout.String() + p.stderr.String()
-	for _, path := range []string{"/metrics", "/readyz", "/livez"} {
-		_, body := get(t, health+path)
+	admin := "http://" + p.adminAddress(t)
+	for _, url := range []string{
+		health + "/metrics", health + "/readyz", health + "/livez", admin + "/agents", admin + "/loglevel",
+		admin + "/debug/pprof/cmdline", admin + "/debug/pprof/goroutine?debug=2", admin + "/debug/pprof/heap?debug=1",
+	} {
+		status, body := get(t, url)
+		if status == 404 {
+			t.Errorf("%s: got status 404", url)
+		}
 		all += body
 	}
 	return all
 }
 
-// Secrets and what people wrote pass through the program. None of it may be told: not in logs at their finest, not on the health listener, not in
+// Secrets and what people wrote pass through the program. None of it may be told: not in logs at their finest, not on the listeners, not in
 // the error at the end, whatever fails.
 func TestCanary(t *testing.T) {
 	secret := write(t, t.TempDir(), "secret", canarySecret)

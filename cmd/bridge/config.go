@@ -29,6 +29,7 @@ type configuration struct {
 	Buffer  bufferConfig       `yaml:"buffer"`
 	Logging loggingConfig      `yaml:"logging"`
 	Health  admin.HealthConfig `yaml:"health"`
+	Admin   admin.Config       `yaml:"admin"`
 }
 
 // sourceConfig is one vendor account with its agents; exactly one kind is set.
@@ -118,6 +119,7 @@ func (c *configuration) setDefaults() {
 	c.Buffer.MaxBytes = 256 << 20
 	c.Logging.SetDefaults()
 	c.Health.SetDefaults()
+	c.Admin.SetDefaults()
 }
 
 var (

@@ -37,14 +37,14 @@ func TestBadConfigurations(t *testing.T) {
 		want     []string // DIR stands for the configuration's folder
 	}{
 		"empty": {"", []string{
-			"1:1: the file is empty; allowed: a mapping with the keys bridge, buffer, health, logging, privacy, sinks, sources",
+			"1:1: the file is empty; allowed: a mapping with the keys admin, bridge, buffer, health, logging, privacy, sinks, sources",
 		}},
 		"nothing in it": {"sources: []\n", []string{
 			"1:1: sources: missing; allowed: a list of at least one source",
 			"1:1: sinks: missing; allowed: a list of at least one sink",
 		}},
 		"a durable log": {good + "spool: {dir: ./spool}\n", []string{
-			"12:1: spool: unknown key; allowed: bridge, buffer, health, logging, privacy, sinks, sources",
+			"12:1: spool: unknown key; allowed: admin, bridge, buffer, health, logging, privacy, sinks, sources",
 		}},
 		"no kinds": {"sources:\n  - name: support\nsinks:\n  - name: facts\n", []string{
 			"2:5: sources[0]: no kind of source; allowed: exactly one of taskrouter",
@@ -125,7 +125,8 @@ func TestBadConfigurations(t *testing.T) {
 			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30}
 buffer: {max_bytes: 1KiB}
 logging: {level: loud, format: xml}
-health: {listen: 8080}
+health: {listen: 8080, min_live: most}
+admin: {listen: ":8081"}
 `, []string{
 				"12:14: bridge.id: not valid; allowed: 1 to 64 letters, digits, . _ and -; the default is the host's name",
 				"12:35: bridge.partition_by: not a known word; allowed: task, agent",
@@ -137,6 +138,8 @@ health: {listen: 8080}
 				"14:18: logging.level: not a known word; allowed: debug, info, warn, error",
 				"14:32: logging.format: not a known word; allowed: json, console",
 				"15:18: health.listen: not an address; allowed: host:port such as 127.0.0.1:8080, or :8080 for every interface",
+				"15:34: health.min_live: not a floor; allowed: a number of agents such as 10, or a share of the roster from 0% to 100%",
+				"16:17: admin.listen: not a loopback address; allowed: 127.0.0.1:8081, [::1]:8081 or another port there; off",
 			},
 		},
 	} {
@@ -167,7 +170,8 @@ func TestValidateShowsWhatWouldRun(t *testing.T) {
   sink    facts: NATS JetStream, stream FACTS with subjects contact.*.*.*.*.*, structured mode, at nats://127.0.0.1:4222
   privacy RAW PAYLOADS ARE PUBLISHED, personal data included
   buffer  256MiB in memory
-  health  http://127.0.0.1:8080 with /metrics, /livez, /readyz
+  health  http://127.0.0.1:8080 with /metrics, /livez, /readyz; ready with 50% of the agents live
+  admin   http://127.0.0.1:8081 for bridge agents and bridge loglevel
 `
 	if diff := cmp.Diff(want, stdout); code != 0 || stderr != "" || diff != "" {
 		t.Errorf("got exit code %d, %q; output (-want +got):\n%s", code, stderr, diff)

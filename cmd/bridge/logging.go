@@ -28,8 +28,14 @@ func (c *loggingConfig) Validate() error {
 
 // newLogger writes to w; c is valid.
 func newLogger(c loggingConfig, w io.Writer) *zap.Logger {
-	var level zapcore.Level // info
-	_ = level.Set(c.Level)  // valid
+	log, _ := newLeveledLogger(c, w)
+	return log
+}
+
+// newLeveledLogger also returns the level, which may be changed at any time.
+func newLeveledLogger(c loggingConfig, w io.Writer) (*zap.Logger, zap.AtomicLevel) {
+	level := zap.NewAtomicLevel()            // info
+	_ = level.UnmarshalText([]byte(c.Level)) // valid
 	encoder := zap.NewProductionEncoderConfig()
 	encoder.TimeKey, encoder.EncodeTime, encoder.EncodeDuration = "time", zapcore.RFC3339NanoTimeEncoder, zapcore.StringDurationEncoder
 	encoding := zapcore.NewJSONEncoder(encoder)
@@ -38,5 +44,5 @@ func newLogger(c loggingConfig, w io.Writer) *zap.Logger {
 		encoder.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		encoding = zapcore.NewConsoleEncoder(encoder)
 	}
-	return zap.New(zapcore.NewCore(encoding, zapcore.Lock(zapcore.AddSync(w)), level))
+	return zap.New(zapcore.NewCore(encoding, zapcore.Lock(zapcore.AddSync(w)), level)), level
 }

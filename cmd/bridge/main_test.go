@@ -159,3 +159,13 @@ func write(t *testing.T, dir, name, content string) string {
 	}
 	return path
 }
+
+// replaceIn changes a file, which must hold the old text.
+func replaceIn(t *testing.T, file, old, text string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(content), old) {
+		t.Fatalf("%s: %v, or %q is not in it", file, err, old)
+	}
+	write(t, filepath.Dir(file), filepath.Base(file), strings.ReplaceAll(string(content), old, text))
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
@@ -11,58 +12,95 @@ import (
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
-// readiness answers /readyz. The bridge is not ready while it stops, while a roster was never read, while nobody's session is live, or while a
-// broker or the buffer takes nothing. A roster that can be read no longer is a note, as the last one stays; so is one without agents. Single agents who are not met yet, lost or refused are notes: one wrong id must not hold up a rollout.
+// readiness answers /readyz. The bridge is not ready while it stops, while a roster was never read, while too few sessions are live, or while a
+// broker or the buffer takes nothing. A roster that can be read no longer is a note, as the last one stays; so is one without agents. Single
+// agents who are not met yet, lost or refused are notes: one wrong id must not hold up a rollout. docs/health.md describes every code.
 type readiness struct {
 	stopping func() bool
 	bridge   *bridge.Bridge
 	rosters  *rosters
 	brokers  map[string]broker
 	log      spool.Log
+	minLive  admin.Floor
 	raw      int // sources that publish raw payloads
 }
 
+// codes of /readyz in the order in which they are told; true: a note. A sink's are sinkPrefix and the reason that the sink names.
+var readyCodes = []struct {
+	code string
+	note bool
+}{
+	{"stopping", false},
+	{"roster_unknown", false},
+	{"roster_failing", true},
+	{"roster_empty", true},
+	{"too_few_live", false},
+	{"agents_connecting", true},
+	{"agents_lost", true},
+	{"tokens_refused", true},
+	{"agents_refused", true},
+	{"open_gaps", true},
+	{"buffer_full", false},
+	{"raw_payloads", true},
+}
+
+const sinkPrefix = "sink_"
+
 func (r *readiness) reasons() []admin.Reason {
-	var all []admin.Reason
-	tell := func(code string, count int, note bool) {
-		if count > 0 {
-			all = append(all, admin.Reason{Code: code, Count: count, Note: note})
-		}
-	}
+	count := map[string]int{}
 	if r.stopping() {
-		tell("stopping", 1, false)
+		count["stopping"] = 1
 	}
 	unknown, failing, listed := r.rosters.state()
-	tell("roster_unknown", unknown, false)
-	tell("roster_failing", failing, true)
+	count["roster_unknown"], count["roster_failing"] = unknown, failing
 	if listed == 0 {
-		tell("roster_empty", len(r.rosters.parts)-unknown, true)
+		count["roster_empty"] = len(r.rosters.parts) - unknown
 	}
 	s := r.bridge.Status()
 	agents := 0
 	for _, n := range s.Agents {
 		agents += n
 	}
-	if s.Agents[event.SessionLive]+s.Agents[event.SessionRenewing] == 0 {
-		tell("no_live_session", agents, false)
+	live := s.Agents[event.SessionLive] + s.Agents[event.SessionRenewing]
+	count["too_few_live"] = r.minLive.Of(agents) - live
+	count["agents_connecting"] = s.Agents[event.SessionConnecting]
+	count["agents_lost"] = s.Agents[event.SessionStateLost]
+	for reason, n := range s.Refused {
+		if tokenRefused(reason) {
+			count["tokens_refused"] += n
+		} else {
+			count["agents_refused"] += n
+		}
 	}
-	tell("agents_connecting", s.Agents[event.SessionConnecting], true)
-	tell("agents_lost", s.Agents[event.SessionStateLost], true)
-	tell("agents_refused", s.Agents[event.SessionStateRefused], true)
-	tell("open_gaps", s.OpenGaps, true)
+	count["open_gaps"] = s.OpenGaps
+	if !r.log.Room() {
+		count["buffer_full"] = 1
+	}
+	count["raw_payloads"] = r.raw
 
+	var all []admin.Reason
+	for _, c := range readyCodes {
+		if n := count[c.code]; n > 0 {
+			all = append(all, admin.Reason{Code: c.code, Count: n, Note: c.note})
+		}
+	}
 	faults := map[string]int{} // sinks, by reason
 	for _, b := range r.brokers {
 		if err := b.Ready(); err != nil {
-			faults["sink_"+retry.ReasonOf(err)]++
+			faults[sinkPrefix+retry.ReasonOf(err)]++
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(faults)) {
-		tell(code, faults[code], false)
+		all = append(all, admin.Reason{Code: code, Count: faults[code]})
 	}
-	if !r.log.Room() {
-		tell("buffer_full", 1, false)
-	}
-	tell("raw_payloads", r.raw, true)
 	return all
+}
+
+func (r *readiness) ready() bool {
+	return !slices.ContainsFunc(r.reasons(), func(one admin.Reason) bool { return !one.Note })
+}
+
+// tokenRefused reports whether the reason of a refusal is an answer 401 or 403: the API key is wrong, or has no right to this agent.
+func tokenRefused(reason string) bool {
+	return strings.HasSuffix(reason, "_401") || strings.HasSuffix(reason, "_403")
 }

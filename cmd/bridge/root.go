@@ -19,15 +19,16 @@ publishes them to NATS JetStream: in order per agent and task, each stored once,
   bridge validate -c bridge.yaml          # check a configuration and show what it would run`,
 		SilenceUsage:  true, // a failed run is not a misunderstanding of the command line
 		SilenceErrors: true, // main tells the error, once
-		CompletionOptions: cobra.CompletionOptions{
-			DisableDefaultCmd: true,
-		},
 	}
 	root.AddCommand(
 		newDemoCommand(),
 		newRunCommand(abort),
 		newValidateCommand(),
 		newSimulateCommand(),
+		newTapCommand(),
+		newAgentsCommand(),
+		newLogLevelCommand(),
+		newTokenCommand(),
 		newSchemaCommand(),
 		newVersionCommand(),
 	)
@@ -37,7 +38,11 @@ publishes them to NATS JetStream: in order per agent and task, each stored once,
 // execute runs the command that the arguments name. What fails before the command itself has begun is the command line's fault.
 func execute(ctx context.Context, root *cobra.Command) error {
 	begun := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		err := cmd.ValidateFlagGroups() // cobra would ask after this, and before the command itself
+		begun = err == nil
+		return err
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !begun {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
@@ -27,7 +25,7 @@ func newRunCommand(abort <-chan struct{}) *cobra.Command {
 		Use:   "run -c FILE",
 		Short: "Hold the agents' sessions and publish what they tell",
 		Long: `Hold the agents' sessions and publish what they tell, until a signal stops it. Logs go to standard error; /metrics, /livez and /readyz are
-on the health listener.
+on the health listener; bridge agents and bridge loglevel ask the admin listener.
 
 The first SIGINT or SIGTERM stops in order: sessions are closed and the gap that this makes is told, what is accepted is delivered (for at most
 bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, with their number. A second signal exits at once and says what is lost.`,
@@ -50,29 +48,36 @@ bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, wi
 //
 //	embedded brokers   first, because the sinks need their addresses
 //	buffer, sinks, sources, bridge: made, and nobody is dialled yet
-//	health listener    a port in use is known before any vendor or broker hears of us
+//	listeners          a port in use is known before any vendor or broker hears of us
 //	sinks              connect
 //	bridge             dials the agents
 //	rosters            are listed, read and watched; lists in the configuration are known before
 //
 // Rosters end before the bridge: a change on the way out would make a removal of a planned stop. The bridge ends by closing sessions, delivering what
-// is accepted and closing the sinks; then the buffer and the embedded brokers close. The health listener goes last, so that all this can be watched.
+// is accepted and closing the sinks; then the buffer and the embedded brokers close. The listeners go last, so that all this can be watched.
 func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	log := newLogger(c.Logging, stderr)
+	log, level := newLeveledLogger(c.Logging, stderr)
 	reg := prometheus.NewRegistry()
 
 	// Deferred before everything else, so that it runs last.
-	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
-	healthEnded := make(chan error, 1)
-	var health *admin.Health
+	listenersCtx, stopListeners := context.WithCancel(context.WithoutCancel(ctx))
+	var listenersEnded []chan error
 	defer func() {
-		stopHealth()
-		if health != nil {
-			err = errors.Join(err, <-healthEnded)
+		stopListeners()
+		for _, ended := range listenersEnded {
+			err = errors.Join(err, <-ended)
 		}
 	}()
+	serve := func(s *admin.Server) {
+		ended := make(chan error, 1)
+		listenersEnded = append(listenersEnded, ended)
+		go func() {
+			ended <- s.Serve(listenersCtx)
+			cancel() // a bridge that nobody can look at is not left running
+		}()
+	}
 
 	servers, stopServers, err := c.servers(log)
 	defer stopServers()
@@ -102,24 +107,34 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		warnOfFiles(len(agents), log)
 		return b.SetRoster(agents)
 	})
-	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer}
+	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer, minLive: c.Health.MinLive}
 	if c.Privacy.Raw {
 		ready.raw = len(c.Sources)
 	}
-	about(reg, ready.raw)
+	own := newMetrics(reg, buffer, ready.ready)
+	own.capacity.Set(float64(c.Buffer.MaxBytes))
+	own.raw.Set(float64(ready.raw))
 	// Status waits for the fleet loop's mutex and for every agent's.
 	probes := admin.Probes{Alive: func() { b.Status() }, Reasons: ready.reasons, Metrics: reg}
-	if health, err = admin.Listen(c.Health, probes, log); err != nil {
+	health, err := admin.ListenHealth(c.Health, probes, log)
+	if err != nil {
 		return err
 	}
-	go func() {
-		healthEnded <- health.Serve(healthCtx)
-		cancel() // a bridge that nobody can look at is not left running
-	}()
+	serve(health)
+	adminAddress := admin.Off
+	if c.Admin.Listen != admin.Off {
+		operators, err := admin.Listen(c.Admin, admin.Process{Agents: func() []admin.Agent { return agentsOf(b, time.Now()) }, Level: level}, log)
+		if err != nil {
+			return err
+		}
+		serve(operators)
+		adminAddress = operators.Address()
+	}
 	c.warn(log)
 	_, _, agents := rosters.state()
 	log.Info("bridge starts", zap.String("version", version), zap.String("bridge_id", c.Bridge.ID), zap.Int("agents", agents),
-		zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()))
+		zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()),
+		zap.String("admin", adminAddress))
 	for _, b := range brokers {
 		b.Connect(ctx)
 	}
@@ -156,17 +171,6 @@ func undelivered(b *bridge.Bridge) int {
 		n += s.Unconfirmed
 	}
 	return n
-}
-
-// about registers what is known of the process from its start.
-func about(reg *prometheus.Registry, raw int) {
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	f := promauto.With(reg)
-	f.NewGaugeVec(prometheus.GaugeOpts{Name: "taskbridge_build_info", Help: "1, with the version as a label."}, []string{"version", "go_version"}).
-		WithLabelValues(version, runtime.Version()).Set(1)
-	f.NewGauge(prometheus.GaugeOpts{
-		Name: "taskbridge_raw_payload_sources", Help: "Sources whose payloads are published unchanged in data.raw (privacy.raw).",
-	}).Set(float64(raw))
 }
 
 // warn tells what the operator should know before trusting the bridge.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	osexec "os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -49,6 +49,7 @@ sinks:
   - name: facts
     nats: %s
 health: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
 %s`, r.Account, r.Workspace, r.APIKey, r.EventBridgeURL, strings.Join(r.Workers, ", "), nats, more))
 }
 
@@ -67,6 +68,12 @@ func (p *program) logged(t *testing.T, message string) map[string]any {
 func (p *program) healthURL(t *testing.T) string {
 	t.Helper()
 	return "http://" + p.logged(t, "bridge starts")["health"].(string)
+}
+
+// adminAddress waits until the bridge listens.
+func (p *program) adminAddress(t *testing.T) string {
+	t.Helper()
+	return p.logged(t, "bridge starts")["admin"].(string)
 }
 
 // stored reads the stream's events, as long as there are any, and counts them by type; gaps also by cause, and those with
@@ -188,7 +195,7 @@ func TestRunTellsWhatIsLeft(t *testing.T) {
 		_, metrics := get(t, health+"/metrics")
 		return strings.Contains(metrics, `taskbridge_sessions{state="live"} 2`)
 	})
-	wantUnready(t, health, `{"code":"sink_disconnected","count":1,"note":false},{"code":"raw_payloads","count":1,"note":true}`)
+	wantUnready(t, health, `{"code":"raw_payloads","count":1,"note":true},{"code":"sink_disconnected","count":1,"note":false}`)
 	p.stop()
 	err := p.wait(t)
 	if err == nil || !strings.Contains(err.Error(), "sink facts: stopped with ") || !strings.Contains(err.Error(), " events not confirmed") {
@@ -212,10 +219,50 @@ func TestReadinessWithoutSessions(t *testing.T) {
 	sim.EventBridgeURL = "http" + strings.TrimPrefix(strings.Split(unreachable(t), `"`)[1], "nats") + "/v1/wschannels"
 	p := start(t, "run", "-c", configure(t, sim, unreachable(t), "bridge: {drain_timeout: 200ms}"))
 	health := p.healthURL(t)
-	wantUnready(t, health, `{"code":"no_live_session","count":2,"note":false},{"code":"agents_connecting","count":2,"note":true},`+
+	wantUnready(t, health, `{"code":"too_few_live","count":1,"note":false},{"code":"agents_connecting","count":2,"note":true},`+
 		`{"code":"sink_disconnected","count":1,"note":false}`)
 	if status, _ := get(t, health+"/livez"); status != 200 {
 		t.Errorf("/livez: got %d, want 200 whatever vendor and broker do", status)
+	}
+}
+
+// A refused token and another refusal are told apart, and neither makes the bridge unready while the floor is 0.
+func TestReadinessTellsWhoIsRefused(t *testing.T) {
+	sim := simulate(t, "--workers", "2", "--rate", "0")
+	for name, test := range map[string]struct {
+		change  func(r *taskrouter.Ready)
+		minLive string
+		status  int
+		want    []string
+	}{
+		"wrong secret": {
+			func(r *taskrouter.Ready) { r.APISecret += "-of-another-key" }, "50%", 503,
+			[]string{`{"code":"too_few_live","count":1,"note":false}`, `{"code":"tokens_refused","count":2,"note":true}`},
+		},
+		"wrong URL": {
+			func(r *taskrouter.Ready) { r.EventBridgeURL += "/elsewhere" }, "2", 503,
+			[]string{`{"code":"too_few_live","count":2,"note":false}`, `{"code":"agents_refused","count":2,"note":true}`},
+		},
+		"half is enough": {
+			func(r *taskrouter.Ready) { r.Workers = []string{r.Workers[0], "WK" + strings.Repeat("f", 32)} }, "50%", 200,
+			[]string{`{"code":"tokens_refused","count":1,"note":true}`},
+		},
+		"no floor": {
+			func(r *taskrouter.Ready) { r.APISecret += "-of-another-key" }, "0", 200,
+			[]string{`{"code":"tokens_refused","count":2,"note":true}`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ready := sim
+			test.change(&ready)
+			file := configure(t, ready, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), "")
+			replaceIn(t, file, "health: {", "health: {min_live: "+test.minLive+", ")
+			health := start(t, "run", "-c", file).healthURL(t)
+			eventually(t, fmt.Sprintf("/readyz is %d with %v alone", test.status, test.want), func() bool {
+				status, body := get(t, health+"/readyz")
+				return status == test.status && strings.Contains(body, "["+strings.Join(test.want, ",")+"]")
+			})
+		})
 	}
 }
 
@@ -237,15 +284,13 @@ func TestWarnsOfTooFewFiles(t *testing.T) {
 func TestRunRefusesToStart(t *testing.T) {
 	sim := simulate(t, "--workers", "1", "--rate", "0")
 	taken := strings.TrimPrefix(strings.TrimSuffix(sim.ControlURL, "/_sim"), "http://")
-	file := configure(t, sim, unreachable(t), "")
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Dir(file), "bridge.yaml", strings.ReplaceAll(string(content), "127.0.0.1:0", taken))
-	code, _, stderr := exec(t, "run", "-c", file)
-	if code != 1 || !strings.Contains(stderr, "address already in use; set health.listen to a free address\n") {
-		t.Errorf("got exit code %d and %s", code, stderr)
+	for _, section := range []string{"health", "admin"} {
+		file := configure(t, sim, unreachable(t), "")
+		replaceIn(t, file, section+`: {listen: "127.0.0.1:0"`, fmt.Sprintf("%s: {listen: %q", section, taken))
+		code, _, stderr := exec(t, "run", "-c", file)
+		if code != 1 || !strings.Contains(stderr, "address already in use; set "+section+".listen to a free address\n") {
+			t.Errorf("%s: got exit code %d and %s", section, code, stderr)
+		}
 	}
 }
 
@@ -294,5 +339,24 @@ func TestEmbeddedBrokersEndWhenOneFails(t *testing.T) {
 	code, _, stderr := exec(t, "run", "-c", configure(t, sim, sections, ""))
 	if code != 1 || !strings.Contains(stderr, "sink more: embedded nats-server: ") {
 		t.Errorf("got exit code %d and %s", code, stderr)
+	}
+}
+
+// The documentation lists exactly the codes that /readyz may tell.
+func TestReadyCodesAreDocumented(t *testing.T) {
+	document, err := os.ReadFile("../../docs/health.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_<>]+)` \\| (yes|note) \\|").FindAllStringSubmatch(string(document), -1) {
+		got[m[1]] = m[2]
+	}
+	want := map[string]string{sinkPrefix + "<reason>": "yes"}
+	for _, c := range readyCodes {
+		want[c.code] = map[bool]string{true: "note", false: "yes"}[c.note]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("codes (-program +docs/health.md):\n%s", diff)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
@@ -68,5 +69,10 @@ func (c *configuration) describe(w io.Writer) {
 		line("privacy", "%d agent and %d task attributes are published", len(c.Privacy.AgentAttributes), len(c.Privacy.TaskAttributes))
 	}
 	line("buffer", "%v in memory", c.Buffer.MaxBytes)
-	line("health", "http://%s with /metrics, /livez, /readyz", c.Health.Listen)
+	line("health", "http://%s with /metrics, /livez, /readyz; ready with %v of the agents live", c.Health.Listen, c.Health.MinLive)
+	if c.Admin.Listen == admin.Off {
+		line("admin", "off")
+	} else {
+		line("admin", "http://%s for bridge agents and bridge loglevel", c.Admin.Listen)
+	}
 }

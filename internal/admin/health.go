@@ -1,16 +1,13 @@
 // Package admin is what the process shows of itself over HTTP. The health listener is for probes and for Prometheus: it tells codes and
-// counts, no ids, and changes nothing, so it may be reachable within a cluster.
+// counts, no ids, and changes nothing, so it may be reachable within a cluster. The admin listener is for the operator on the machine: it
+// names agents and can change the log level, so it is on loopback only. Neither tells tokens, secrets or anything a vendor sent.
 package admin
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,19 +20,56 @@ import (
 type HealthConfig struct {
 	// Listen is host:port, default 127.0.0.1:8080; port 0 takes any free one, which the log tells.
 	Listen string `yaml:"listen"`
+	// MinLive is how many agents must be live for the process to be ready, default 50%.
+	MinLive Floor `yaml:"min_live"`
 }
 
 // SetDefaults implements config.Defaulter.
-func (c *HealthConfig) SetDefaults() { c.Listen = "127.0.0.1:8080" }
+func (c *HealthConfig) SetDefaults() {
+	*c = HealthConfig{Listen: "127.0.0.1:8080", MinLive: Floor{share: true, n: 50}}
+}
 
 // Validate implements config.Validator.
 func (c *HealthConfig) Validate() error {
 	var ps config.Problems
-	_, port, err := net.SplitHostPort(c.Listen)
-	if _, notPort := strconv.ParseUint(port, 10, 16); err != nil || notPort != nil {
+	if _, ok := splitAddress(c.Listen); !ok {
 		ps.Add("listen", "not an address", "host:port such as 127.0.0.1:8080, or :8080 for every interface")
 	}
 	return ps.Err()
+}
+
+// Floor is a number of agents: a count, or a share of the roster written as "50%". 0 is no floor.
+type Floor struct {
+	share bool
+	n     int // agents, or per cent
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *Floor) UnmarshalText(text []byte) error {
+	digits, share := strings.CutSuffix(string(text), "%")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || share && n > 100 {
+		return config.Problem{What: "not a floor", Allowed: "a number of agents such as 10, or a share of the roster from 0% to 100%"}
+	}
+	*f = Floor{share, int(n)}
+	return nil
+}
+
+// String is the form that UnmarshalText reads.
+func (f Floor) String() string {
+	if f.share {
+		return strconv.Itoa(f.n) + "%"
+	}
+	return strconv.Itoa(f.n)
+}
+
+// Of is the floor for a roster of that many agents: a share is rounded up, so that of one agent any share above 0% is one; a count larger
+// than the roster is the roster.
+func (f Floor) Of(agents int) int {
+	if f.share {
+		return (agents*f.n + 99) / 100
+	}
+	return min(f.n, agents)
 }
 
 // Reason is one thing that readiness has to say.
@@ -55,23 +89,8 @@ type Probes struct {
 	Metrics prometheus.Gatherer
 }
 
-// Health is the health listener. Make it with [Listen], then [Health.Serve] it once.
-type Health struct {
-	listener net.Listener
-	server   http.Server
-}
-
-const (
-	requestTimeout  = 10 * time.Second // of reading a request and of writing its answer
-	shutdownTimeout = 2 * time.Second
-)
-
-// Listen takes the address, so that a port in use is known before anything is started. Nothing is answered until Serve.
-func Listen(c HealthConfig, p Probes, log *zap.Logger) (*Health, error) {
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("health listener: %w; set health.listen to a free address", err)
-	}
+// ListenHealth opens the health listener. Nothing is answered until Serve.
+func ListenHealth(c HealthConfig, p Probes, log *zap.Logger) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		p.Alive()
@@ -79,34 +98,7 @@ func Listen(c HealthConfig, p Probes, log *zap.Logger) (*Health, error) {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { serveReady(w, p.Reasons()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Metrics, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(log)}))
-	return &Health{listener, http.Server{
-		Handler: mux, ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: zap.NewStdLog(log),
-	}}, nil
-}
-
-// Address is what the listener is bound to.
-func (h *Health) Address() string { return h.listener.Addr().String() }
-
-// Serve answers until ctx ends, then lets the requests under way finish, for at most two seconds. It closes the listener, also when ctx has
-// ended before.
-func (h *Health) Serve(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() { failed <- h.server.Serve(h.listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("health listener: %w", err)
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	if h.server.Shutdown(grace) != nil {
-		_ = h.server.Close() // a request that outlives the grace is cut off
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("health listener: %w", err)
-	}
-	return nil
+	return listen("health", c.Listen, mux, requestTimeout, log)
 }
 
 func serveReady(w http.ResponseWriter, reasons []Reason) {

@@ -22,15 +22,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // start serves until the test's end, or until stop is called; either way Serve has returned then.
 func start(t *testing.T, p admin.Probes) (url string, stop func() error) {
 	t.Helper()
-	h, err := admin.Listen(admin.HealthConfig{Listen: "127.0.0.1:0"}, p, zap.NewNop())
+	h, err := admin.ListenHealth(admin.HealthConfig{Listen: "127.0.0.1:0"}, p, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, h)
+}
+
+func serve(t *testing.T, s *admin.Server) (url string, stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	var served error
 	go func() {
-		served = h.Serve(ctx)
+		served = s.Serve(ctx)
 		close(done)
 	}()
 	stop = func() error {
@@ -39,7 +43,7 @@ func start(t *testing.T, p admin.Probes) (url string, stop func() error) {
 		return served
 	}
 	t.Cleanup(func() { _ = stop() })
-	return "http://" + h.Address(), stop
+	return "http://" + s.Address(), stop
 }
 
 func probes() admin.Probes {
@@ -172,7 +176,7 @@ func TestAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	_, err = admin.Listen(admin.HealthConfig{Listen: listener.Addr().String()}, probes(), zap.NewNop())
+	_, err = admin.ListenHealth(admin.HealthConfig{Listen: listener.Addr().String()}, probes(), zap.NewNop())
 	if err == nil || !strings.Contains(err.Error(), "set health.listen to a free address") {
 		t.Errorf("got %v, want an error that says what to do", err)
 	}
@@ -188,6 +192,36 @@ func TestConfig(t *testing.T) {
 		c.Listen = listen
 		if err := config.Validate(&c); err == nil || !strings.Contains(err.Error(), "host:port") {
 			t.Errorf("%q: got %v, want an error that shows the form", listen, err)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	for _, test := range []struct {
+		text       string
+		agents, of int
+	}{
+		{"0", 10, 0},
+		{"3", 10, 3},
+		{"30", 10, 10}, // no more than there are
+		{"0%", 10, 0},
+		{"50%", 10, 5},
+		{"50%", 1, 1},
+		{"1%", 5, 1},
+		{"100%", 7, 7},
+		{"50%", 0, 0},
+	} {
+		var f admin.Floor
+		if err := f.UnmarshalText([]byte(test.text)); err != nil || f.String() != test.text {
+			t.Errorf("%s: got %v, %v", test.text, f, err)
+		}
+		if got := f.Of(test.agents); got != test.of {
+			t.Errorf("%s of %d agents: got %d, want %d", test.text, test.agents, got, test.of)
+		}
+	}
+	for _, text := range []string{"", "%", "-1", "101%", "50 %", "half", "1.5"} {
+		if err := new(admin.Floor).UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "share of the roster") {
+			t.Errorf("%q: got %v, want an error that shows both forms", text, err)
 		}
 	}
 }

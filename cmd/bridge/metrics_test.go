@@ -1,0 +1,286 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	osexec "os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/bridge"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/metrics.md")
+
+// openLabels have values that are not known here.
+var openLabels = map[string]string{
+	"sink":       "the sink's name in the configuration",
+	"version":    "of this program",
+	"go_version": "of the compiler",
+	// The heart's own are there from the start, a source's when they first occur.
+	"reason of taskbridge_session_ends_total": "and the words of the vendor's tables, such as `close_1006`, `upgrade_401`, `timeout`",
+}
+
+// metricGroups are the sections of docs/metrics.md: a prefix, what it is about. The first that fits counts.
+var metricGroups = []struct{ prefix, title string }{
+	{"taskbridge_taskrouter_", "Twilio TaskRouter"},
+	{"taskbridge_jetstream_", "NATS JetStream, per sink"},
+	{"taskbridge_", "The bridge"},
+}
+
+// alerts say what to alert on; empty: for dashboards and for looking into a problem.
+var alerts = map[string]string{
+	"taskbridge_agents":                                "`taskbridge_agents{state=\"refused\"} > 0` for 15 min: credentials or ids are wrong. `{state=\"lost\"} > 0` for 5 min: somebody is not heard.",
+	"taskbridge_batches_in_flight":                     "",
+	"taskbridge_beats_total":                           "",
+	"taskbridge_broker_lost_total":                     "Any increase: confirmed events are missing on the broker.",
+	"taskbridge_buffer_bytes":                          "More than 0.8 of `taskbridge_buffer_capacity_bytes`: frames will be discarded inside gaps of cause `spool_full`.",
+	"taskbridge_buffer_capacity_bytes":                 "",
+	"taskbridge_build_info":                            "",
+	"taskbridge_busy_lanes":                            "",
+	"taskbridge_dials_total":                           "",
+	"taskbridge_events_total":                          "An increase of `{type=\"bridge.unmapped\"}`: the vendor sends something that is not known here.",
+	"taskbridge_frames_total":                          "An increase of `{outcome=\"discarded\"}`: the buffer is full. `{outcome=\"unmapped\"}` as above.",
+	"taskbridge_gap_seconds_total":                     "The share of time not covered: `rate(...[1h])` over the number of agents; alert above what you accept.",
+	"taskbridge_gaps_total":                            "An increase of `{cause=\"evicted\"}`: another client closes our sessions. `{cause=\"spool_full\"}`: events are lost inside gaps.",
+	"taskbridge_longest_silence_seconds":               "Above `bridge.silence_limit` for a minute: sessions that fell silent are not replaced.",
+	"taskbridge_oldest_unconfirmed_age_seconds":        "Above 60: a broker does not take what is accepted.",
+	"taskbridge_open_gaps":                             "Above 0 for 10 min.",
+	"taskbridge_owed_gaps":                             "Above 0: even gap records have no room.",
+	"taskbridge_publish_latency_seconds":               "The 99th percentile above what your consumers need.",
+	"taskbridge_publish_retries_total":                 "",
+	"taskbridge_published_total":                       "",
+	"taskbridge_raw_payload_sources":                   "Above 0 where personal data must not be published.",
+	"taskbridge_ready":                                 "0 for 5 min; `/readyz` says why.",
+	"taskbridge_rejected_total":                        "Any increase: an event was set aside, the log names it.",
+	"taskbridge_session_ends_total":                    "A rate far above its usual one; the reason says where to look.",
+	"taskbridge_session_records_left_out_total":        "",
+	"taskbridge_session_renewals_total":                "",
+	"taskbridge_session_start_seconds":                 "",
+	"taskbridge_tail_checks_total":                     "",
+	"taskbridge_unconfirmed_bytes":                     "",
+	"taskbridge_unconfirmed_records":                   "",
+	"taskbridge_jetstream_connected":                   "0 for 1 min.",
+	"taskbridge_jetstream_disconnects_total":           "",
+	"taskbridge_jetstream_duplicate_acks_total":        "",
+	"taskbridge_jetstream_permission_violations_total": "Any increase: the NATS user lacks a right, see SECURITY.md.",
+	"taskbridge_jetstream_publish_errors_total":        "",
+	"taskbridge_jetstream_server_outdated":             "1: update the server.",
+	"taskbridge_jetstream_stream_ready":                "0 for 1 min.",
+	"taskbridge_taskrouter_request_duration_seconds":   "",
+	"taskbridge_taskrouter_requests_total":             "An increase of `{code_class=\"4xx\"}`: refused tokens or wrong ids, or Twilio's rate limit.",
+	"taskbridge_taskrouter_tokens_minted_total":        "",
+	"taskbridge_taskrouter_tokens_refused_total":       "Any increase: look at the API key.",
+}
+
+// family is one metric as it is after the start of a bridge.
+type family struct {
+	kind, help string
+	labels     map[string][]string // values that are there from the start
+}
+
+// listing is a registry that remembers what it was given.
+type listing struct {
+	*prometheus.Registry
+	described map[string]bool
+}
+
+func (l *listing) Register(c prometheus.Collector) error {
+	descs := make(chan *prometheus.Desc)
+	go func() { c.Describe(descs); close(descs) }()
+	for d := range descs {
+		if m := descName.FindStringSubmatch(d.String()); m != nil {
+			l.described[m[1]] = true
+		}
+	}
+	return l.Registry.Register(c)
+}
+
+func (l *listing) MustRegister(cs ...prometheus.Collector) {
+	for _, c := range cs {
+		if err := l.Register(c); err != nil {
+			panic(err)
+		}
+	}
+}
+
+var descName = regexp.MustCompile(`fqName: "(taskbridge_[a-z0-9_]+)"`)
+
+// families are the metrics of a bridge with one source and one sink. One that has no series at the start is an error: a dashboard could not
+// tell "never" from "not there".
+func families(t *testing.T) map[string]family {
+	t.Helper()
+	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
+	c, err := loadConfig(write(t, t.TempDir(), "bridge.yaml", good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := &listing{prometheus.NewPedanticRegistry(), map[string]bool{}}
+	buffer := spool.NewMemory(spool.MemoryOptions{})
+	brokers, err := c.sinks(nil, zap.NewNop(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feeds, _, err := c.sources(zap.NewNop(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinks := map[string]sink.Sink{}
+	for name, b := range brokers {
+		sinks[name] = b
+	}
+	if _, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, zap.NewNop(), reg); err != nil {
+		t.Fatal(err)
+	}
+	newMetrics(reg, buffer, func() bool { return false })
+	gathered, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]family{}
+	for _, f := range gathered {
+		if !strings.HasPrefix(f.GetName(), "taskbridge_") {
+			continue // the Go runtime's and the process's, which client_golang documents
+		}
+		one := family{strings.ToLower(f.GetType().String()), f.GetHelp(), map[string][]string{}}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				one.labels[l.GetName()] = append(one.labels[l.GetName()], l.GetValue())
+			}
+		}
+		for name, values := range one.labels {
+			slices.Sort(values)
+			one.labels[name] = slices.Compact(values)
+		}
+		all[f.GetName()] = one
+		delete(reg.described, f.GetName())
+	}
+	for name := range reg.described {
+		t.Errorf("%s has no series at the start: create them where it is registered", name)
+	}
+	return all
+}
+
+// metricsDocument is docs/metrics.md.
+func metricsDocument(all map[string]family) string {
+	var b strings.Builder
+	b.WriteString(`# Metrics
+
+What ` + "`/metrics`" + ` on the health listener tells, generated from the program by ` + "`go test ./cmd/bridge -run TestMetricsDocument -update`" + `.
+Labels come from small fixed sets; agents are named in logs and by ` + "`bridge agents`" + `, never in a label. All series are there from the start
+unless it is said otherwise. The series of the Go runtime (` + "`go_`" + `) and the process (` + "`process_`" + `) are those of every Go program.
+`)
+	done := map[string]bool{}
+	for _, g := range slices.Backward(metricGroups) { // the general one first
+		fmt.Fprintf(&b, "\n## %s\n", g.title)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			i := slices.IndexFunc(metricGroups, func(o struct{ prefix, title string }) bool { return strings.HasPrefix(name, o.prefix) })
+			if metricGroups[i].title != g.title || done[name] {
+				continue
+			}
+			done[name] = true
+			f := all[name]
+			fmt.Fprintf(&b, "\n**`%s`** (%s). %s\n", name, f.kind, f.help)
+			for _, label := range slices.Sorted(maps.Keys(f.labels)) {
+				if open := openLabels[label]; open != "" {
+					fmt.Fprintf(&b, "- `%s`: %s\n", label, open)
+					continue
+				}
+				values := "`" + strings.Join(f.labels[label], "`, `") + "`"
+				if open := openLabels[label+" of "+name]; open != "" {
+					values += ", " + open
+				}
+				fmt.Fprintf(&b, "- `%s`: %s\n", label, values)
+			}
+			if alert := alerts[name]; alert != "" {
+				fmt.Fprintf(&b, "- Alert: %s\n", alert)
+			}
+		}
+	}
+	return b.String()
+}
+
+const metricsFile = "../../docs/metrics.md"
+
+// Every metric is documented, with its type, labels and their values; nothing else is.
+func TestMetricsDocument(t *testing.T) {
+	all := families(t)
+	for name := range all {
+		if _, ok := alerts[name]; !ok {
+			t.Errorf("%s: alerts does not say what to alert on", name)
+		}
+	}
+	for name := range alerts {
+		if _, ok := all[name]; !ok {
+			t.Errorf("%s: alerts has it, the program has not", name)
+		}
+	}
+	matchDocument(t, metricsFile, metricsDocument(all))
+}
+
+// matchDocument compares a generated document with its file, or writes that with -update.
+func matchDocument(t *testing.T, file, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("run go test ./cmd/bridge -run %s -update and read the change (-program +file):\n%s", t.Name(), diff)
+	}
+}
+
+var typeLine = regexp.MustCompile(`(?m)^# TYPE (taskbridge_[a-z0-9_]+) `)
+
+// What a running bridge tells Prometheus is what the document lists, and promtool, where there is one, has nothing to say against it.
+func TestMetricsOfARunningBridge(t *testing.T) {
+	sim := simulate(t, "--workers", "2", "--rate", "50")
+	p := start(t, "run", "-c", configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), ""))
+	health := p.healthURL(t)
+	var text string
+	eventually(t, "events are published", func() bool {
+		_, text = get(t, health+"/metrics")
+		return regexp.MustCompile(`(?m)^taskbridge_published_total\{.*\} [1-9]`).MatchString(text)
+	})
+	document, err := os.ReadFile(metricsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented, told []string
+	for _, m := range regexp.MustCompile("(?m)^\\*\\*`(taskbridge_[a-z0-9_]+)`").FindAllStringSubmatch(string(document), -1) {
+		documented = append(documented, m[1])
+	}
+	for _, m := range typeLine.FindAllStringSubmatch(text, -1) {
+		told = append(told, m[1])
+	}
+	slices.Sort(documented)
+	slices.Sort(told)
+	if diff := cmp.Diff(documented, told); diff != "" {
+		t.Errorf("metrics (-documented +told):\n%s", diff)
+	}
+	promtool := os.Getenv("BRIDGE_TEST_PROMTOOL")
+	if promtool == "" {
+		t.Log("BRIDGE_TEST_PROMTOOL names no promtool: names, units and help texts are not linted")
+		return
+	}
+	lint := osexec.Command(promtool, "check", "metrics")
+	lint.Stdin = strings.NewReader(text)
+	if out, err := lint.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: got %v and\n%s", err, out)
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+)
+
+// tapFlags are what the command line says.
+type tapFlags struct {
+	file, sink, url, stream string
+	fromStart               bool
+	since                   string
+	filter                  tapFilter
+	asJSON                  bool
+}
+
+func newTapCommand() *cobra.Command {
+	var f tapFlags
+	cmd := &cobra.Command{
+		Use:   "tap",
+		Short: "Follow the events that land on the stream",
+		Long: `Follow the events that land on the stream, one per line, until a signal stops it. It only reads: it takes nothing away from other consumers and
+leaves nothing on the server.
+
+The server and the stream are those of the configuration's sink, or --url and --stream. Filters of several kinds must all match.`,
+		Example: `  bridge tap -c bridge.yaml
+  bridge tap -c bridge.yaml --from-start --type session.gap            # every gap that the stream remembers
+  bridge tap -c bridge.yaml --since 1h --agent WK00000000000000000000000000000000
+  bridge tap --url nats://127.0.0.1:4222 --stream FACTS --type reservation --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	cmd.Flags().StringVarP(&f.file, "config", "c", "", "the configuration `file` whose sink is followed")
+	cmd.Flags().StringVar(&f.sink, "sink", "", "`name` of the sink in the configuration; needed when it has several")
+	cmd.Flags().StringVar(&f.url, "url", "", "NATS `URL`, without a configuration: a server that asks for no credentials")
+	cmd.Flags().StringVar(&f.stream, "stream", "", "`name` of the stream, with --url")
+	cmd.Flags().BoolVar(&f.fromStart, "from-start", false, "begin with the oldest event of the stream")
+	cmd.Flags().StringVar(&f.since, "since", "", "begin with what was stored since a `time`: a span such as 10m or 2d, or 2026-01-02T15:04:05Z")
+	cmd.Flags().StringSliceVar(&f.filter.types, "type", nil, "only these `types`: reservation.accepted, or all of a noun: reservation")
+	cmd.Flags().StringVar(&f.filter.agent, "agent", "", "only the agent with this `id`")
+	cmd.Flags().StringVar(&f.filter.task, "task", "", "only the task, or the chain of tasks, with this `id`")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print each event as it is stored: CloudEvents in JSON, one per line")
+	cmd.MarkFlagsMutuallyExclusive("config", "url")
+	cmd.MarkFlagsMutuallyExclusive("from-start", "since")
+	cmd.MarkFlagsRequiredTogether("url", "stream")
+	cmd.MarkFlagsOneRequired("config", "url")
+	completeFrom(cmd, "type", typeFilters()...)
+	return cmd
+}
+
+func (f *tapFlags) run(cmd *cobra.Command) error {
+	if err := f.filter.check(); err != nil {
+		return usageError{err}
+	}
+	from, err := f.start(time.Now())
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := f.server()
+	if err != nil {
+		return err
+	}
+	out, log := cmd.OutOrStdout(), newLogger(loggingConfig{Level: "info", Format: "console"}, cmd.ErrOrStderr())
+	return jetstream.Follow(cmd.Context(), server, from, log, func(m jetstream.Stored) error {
+		e, _, err := event.ParseStructured(m.Body)
+		if err != nil {
+			log.Warn("a message on the stream is no event", zap.String("subject", m.Subject), zap.Int("bytes", len(m.Body)))
+			return nil
+		}
+		if !f.filter.match(e) {
+			return nil
+		}
+		if !f.asJSON {
+			_, err = fmt.Fprintln(out, tapLine(e))
+			return err
+		}
+		var line bytes.Buffer
+		if err := json.Compact(&line, m.Body); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, line.String())
+		return err
+	})
+}
+
+func (f *tapFlags) start(now time.Time) (jetstream.Start, error) {
+	if f.since == "" {
+		return jetstream.Start{Oldest: f.fromStart}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, f.since); err == nil {
+		return jetstream.Start{Since: at}, nil
+	}
+	var ago config.Duration
+	if ago.UnmarshalText([]byte(f.since)) != nil {
+		return jetstream.Start{}, fmt.Errorf("--since %s: a span such as 10m or 2d, or a time such as 2026-01-02T15:04:05Z", f.since)
+	}
+	return jetstream.Start{Since: now.Add(-time.Duration(ago))}, nil
+}
+
+// server is how to reach the stream.
+func (f *tapFlags) server() (jetstream.Config, error) {
+	if f.file == "" {
+		var c jetstream.Config
+		c.SetDefaults()
+		c.URL, c.Stream = f.url, f.stream
+		if err := config.Validate(&c); err != nil {
+			return c, usageError{err}
+		}
+		return c, nil
+	}
+	c, err := loadConfig(f.file)
+	if err != nil {
+		return jetstream.Config{}, err
+	}
+	var names []string
+	var found []jetstream.Config
+	for _, s := range c.Sinks {
+		if s.NATS == nil {
+			continue
+		}
+		names = append(names, s.Name)
+		if f.sink == "" || f.sink == s.Name {
+			found = append(found, *s.NATS)
+		}
+	}
+	if len(found) != 1 {
+		return jetstream.Config{}, usageError{fmt.Errorf("choose a sink with --sink: %s", strings.Join(names, ", "))}
+	}
+	server := found[0]
+	if server.Embedded != nil {
+		if server.Embedded.Port == 0 {
+			return server, usageError{errors.New("the embedded server takes any free port: set embedded.port, or name the server that the bridge's log tells with --url and --stream")}
+		}
+		server.URL, server.Embedded = fmt.Sprintf("nats://127.0.0.1:%d", server.Embedded.Port), nil
+	}
+	return server, nil
+}
+
+// tapFilter chooses events; its zero value all.
+type tapFilter struct {
+	types       []string // types or nouns
+	agent, task string
+}
+
+func (f *tapFilter) check() error {
+	for _, t := range f.types {
+		if !slices.Contains(typeFilters(), t) {
+			return fmt.Errorf("--type %s: not one of %s", t, strings.Join(typeFilters(), ", "))
+		}
+	}
+	return nil
+}
+
+// typeFilters are the nouns and the types.
+func typeFilters() []string {
+	var all []string
+	for _, t := range event.Types {
+		all = append(all, t.Noun(), string(t))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (f *tapFilter) match(e *event.Event) bool {
+	d := &e.Data
+	return (f.types == nil || slices.Contains(f.types, string(e.Type)) || slices.Contains(f.types, e.Type.Noun())) &&
+		(f.agent == "" || d.Agent != nil && d.Agent.ID == f.agent) &&
+		(f.task == "" || d.Task != nil && (d.Task.ID == f.task || d.Task.ChainID == f.task))
+}

@@ -1,0 +1,176 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+)
+
+// follower is a Follow that runs; what it took comes out of bodies.
+type follower struct {
+	bodies chan string
+	stop   context.CancelFunc
+	ended  chan error
+}
+
+func follow(t *testing.T, c Config, from Start) *follower {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &follower{make(chan string, 1000), cancel, make(chan error, 1)}
+	go func() {
+		f.ended <- Follow(ctx, c, from, zap.NewNop(), func(m Stored) error {
+			f.bodies <- string(m.Body)
+			return nil
+		})
+	}()
+	t.Cleanup(cancel)
+	return f
+}
+
+// next is the id of the next event.
+func (f *follower) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case body := <-f.bodies:
+		e, _, err := event.ParseStructured([]byte(body))
+		if err != nil {
+			t.Fatalf("got %s: %v", body, err)
+		}
+		return e.ID
+	case err := <-f.ended:
+		t.Fatalf("ended with %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+	}
+	return ""
+}
+
+// end stops it and returns its error.
+func (f *follower) end() error {
+	f.stop()
+	return <-f.ended
+}
+
+// consumers waits until the stream has that many.
+func consumers(t *testing.T, url string, want int) {
+	t.Helper()
+	nc := dial(t, url)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		stream, err := js.Stream(t.Context(), testConfig(url).Stream)
+		if err != nil {
+			return err
+		}
+		if got := stream.CachedInfo().State.Consumers; got != want {
+			return errors.New("another number of consumers")
+		}
+		return nil
+	})
+}
+
+// What is stored in either mode comes as the same structured event, from the place asked for, and nothing stays on the server.
+func TestFollow(t *testing.T) {
+	for _, mode := range []string{Structured, Binary} {
+		t.Run(mode, func(t *testing.T) {
+			srv := startServer(t, t.TempDir(), 0)
+			c := testConfig(srv.URL())
+			c.Mode = mode
+			s := connect(t, c)
+			for _, id := range []string{"a", "b"} {
+				if err := send(t, s, record(id)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			since := time.Now()
+			oldest, late, fresh := follow(t, c, Start{Oldest: true}), follow(t, c, Start{Since: since}), follow(t, c, Start{})
+			consumers(t, srv.URL(), 3)
+			odd := record(`id with "quotes", spaces, %41 and é`)
+			if err := send(t, s, odd); err != nil {
+				t.Fatal(err)
+			}
+			if got := []string{oldest.next(t), oldest.next(t), oldest.next(t)}; !cmp.Equal(got, []string{"a", "b", odd.Header.ID}) {
+				t.Errorf("from the oldest: got %q", got)
+			}
+			for name, f := range map[string]*follower{"since": late, "from now": fresh} {
+				if got := f.next(t); got != odd.Header.ID {
+					t.Errorf("%s: got %q, want the last one alone", name, got)
+				}
+			}
+			for _, f := range []*follower{oldest, late, fresh} {
+				if err := f.end(); err != nil {
+					t.Errorf("at its end: got %v, want nil", err)
+				}
+			}
+			consumers(t, srv.URL(), 0)
+		})
+	}
+}
+
+func TestFollowGoesOnAfterARestart(t *testing.T) {
+	dir := t.TempDir()
+	srv := startServer(t, dir, 0)
+	c := testConfig(srv.URL())
+	s := connect(t, c)
+	if err := send(t, s, record("a")); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, c, Start{Oldest: true})
+	if got := f.next(t); got != "a" {
+		t.Fatalf("got %q, want a", got)
+	}
+	srv.Shutdown()
+	startServer(t, dir, srv.Port())
+	eventually(t, s.Ready)
+	if err := send(t, s, record("b")); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.next(t); got != "b" {
+		t.Errorf("after the restart: got %q, want b", got)
+	}
+}
+
+func TestFollowErrors(t *testing.T) {
+	srv := startServer(t, t.TempDir(), 0)
+	c := testConfig(srv.URL())
+	if err := Follow(t.Context(), c, Start{}, zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), "does not exist on this server: a bridge creates it") {
+		t.Errorf("no stream: got %v", err)
+	}
+	c.URL = "nats://127.0.0.1:1"
+	if err := Follow(t.Context(), c, Start{}, zap.NewNop(), nil); err == nil || !strings.Contains(err.Error(), "connect to NATS") {
+		t.Errorf("no server: got %v", err)
+	}
+	c = testConfig(srv.URL())
+	s := connect(t, c)
+	if err := send(t, s, record("a")); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	if err := Follow(t.Context(), c, Start{Oldest: true}, zap.NewNop(), func(Stored) error { return full }); !errors.Is(err, full) {
+		t.Errorf("got %v, want the error of take", err)
+	}
+}
+
+func TestNoEventComesAsItIs(t *testing.T) {
+	for _, test := range []struct {
+		header map[string][]string
+		data   string
+	}{
+		{nil, "hello"},
+		{map[string][]string{"ce-id": {"x"}}, "not JSON"},
+	} {
+		if got := string(structured(test.header, []byte(test.data))); got != test.data {
+			t.Errorf("got %s, want %s", got, test.data)
+		}
+	}
+}
