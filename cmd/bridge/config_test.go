@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -199,6 +202,9 @@ func TestValidateShowsTheRoster(t *testing.T) {
 // Every file in configs is valid where the secrets that it names exist, and so are the settings that it shows as comments.
 func TestConfigs(t *testing.T) {
 	t.Setenv("TASKROUTER_API_SECRET", "a secret")
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	files, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d files, %v", len(files), err)
@@ -213,12 +219,38 @@ func TestConfigs(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		write(t, dir, "secrets/twilio-api-secret", "a secret")
+		for _, secret := range []string{"twilio-api-secret", "twilio-api-secret-ie1", "bridge.creds"} {
+			write(t, dir, "secrets/"+secret, "a secret")
+		}
 		write(t, dir, "secrets/hash-key", strings.Repeat("k", 32))
 		write(t, dir, "agents.txt", string(agents))
+		write(t, dir, "ca.pem", authority)
+		t.Setenv("TWILIO_API_SECRET_FILE", filepath.Join(dir, "secrets/twilio-api-secret"))
 		for name, document := range map[string]string{filepath.Base(file): string(content), "uncommented.yaml": uncommented(string(content))} {
 			if code, _, stderr := exec(t, "validate", "-c", write(t, dir, name, document)); code != 0 {
 				t.Errorf("%s: got exit code %d and %s", name, code, stderr)
+			}
+		}
+	}
+}
+
+// The configurations that the documents show are valid as they stand.
+func TestDocumentedConfigurations(t *testing.T) {
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	for _, file := range []string{"README.md", "docs/quickstart-twilio.md"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := block.FindAllStringSubmatch(string(text), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s shows no configuration", file)
+		}
+		for _, b := range blocks {
+			dir := t.TempDir()
+			write(t, dir, "secret", "a secret")
+			if code, _, stderr := exec(t, "validate", "-c", write(t, dir, "bridge.yaml", b[1])); code != 0 {
+				t.Errorf("%s: got exit code %d and %s", file, code, stderr)
 			}
 		}
 	}
@@ -238,4 +270,38 @@ func uncommented(document string) string {
 		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// The unit parses without a complaint, is confined, and hands over the secret under the name that its configuration reads.
+func TestSystemdUnit(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/taskbridge.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := os.ReadFile("../../configs/systemd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for variable, credential := range map[string]string{"TWILIO_API_SECRET_FILE": "twilio-api-secret"} {
+		if !strings.Contains(string(unit), "\nLoadCredential="+credential+":") || !strings.Contains(string(unit), "\nEnvironment="+variable+"=%d/"+credential+"\n") ||
+			!strings.Contains(string(conf), "api_secret_file: ${"+variable+"}") {
+			t.Errorf("%s: unit and configs/systemd.yaml do not agree", variable)
+		}
+	}
+	const program = "/usr/local/bin/bridge"
+	if _, err := osexec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("there is no systemd-analyze here")
+	}
+	file := write(t, t.TempDir(), "taskbridge.service", strings.Replace(string(unit), "ExecStart="+program, "ExecStart="+os.Args[0], 1))
+	// Its exit code is 0 for much that is wrong, and it complains of the machine's other units too.
+	out, _ := osexec.Command("systemd-analyze", "verify", "--man=no", file).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "taskbridge.service") {
+			t.Errorf("verify: %s", line)
+		}
+	}
+	// The figure is an exposure from 0 to 100, which systemd shows divided by ten.
+	if out, err := osexec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", file).CombinedOutput(); err != nil {
+		t.Errorf("security: got %v and\n%s", err, out)
+	}
 }

@@ -33,7 +33,7 @@ type Stored struct {
 // the stream cannot be read. It stores nothing on the server but an ephemeral consumer, acknowledges nothing and changes nothing. After a
 // loss of the connection it goes on where it was. cfg is valid, with a URL.
 //
-// The user needs these permissions: publish to $JS.API.STREAM.INFO.<stream>, $JS.API.CONSUMER.CREATE.<stream>.>, .CONSUMER.INFO.<stream>.>,
+// The user needs these permissions: publish to $JS.API.STREAM.INFO.<stream>, $JS.API.CONSUMER.CREATE.<stream>.>,
 // .CONSUMER.DELETE.<stream>.> and .CONSUMER.MSG.NEXT.<stream>.>; subscribe to <inbox_prefix>.>.
 func Follow(ctx context.Context, cfg Config, from Start, log *zap.Logger, take func(Stored) error) error {
 	options, err := cfg.options(func(err error) { log.Warn("NATS credentials cannot be read", zap.Error(err)) })
@@ -41,7 +41,11 @@ func Follow(ctx context.Context, cfg Config, from Start, log *zap.Logger, take f
 		return fmt.Errorf("nats: %w", err)
 	}
 	options.AllowReconnect, options.MaxReconnect = true, -1
-	options.DisconnectedErrCB = func(_ *nats.Conn, err error) { log.Warn("NATS connection lost, will reconnect", zap.Error(err)) }
+	options.DisconnectedErrCB = func(_ *nats.Conn, err error) {
+		if err != nil { // nil: we closed it
+			log.Warn("NATS connection lost, will reconnect", zap.Error(err))
+		}
+	}
 	options.ReconnectedCB = func(*nats.Conn) { log.Info("NATS connected again") }
 	options.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports an error", zap.Error(err)) }
 	ended := make(chan struct{})

@@ -8,8 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/taskbridge/taskbridge/internal/config"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 )
@@ -171,6 +175,44 @@ func TestNoEventComesAsItIs(t *testing.T) {
 	} {
 		if got := string(structured(test.header, []byte(test.data))); got != test.data {
 			t.Errorf("got %s, want %s", got, test.data)
+		}
+	}
+}
+
+// The permissions that SECURITY.md names for reading are enough.
+func TestFollowPermissions(t *testing.T) {
+	const stream = "FACTS"
+	url := custom(t, server.Options{Users: []*server.User{
+		{Username: "admin", Password: "a"},
+		{Username: "reader", Password: "r", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"$JS.API.STREAM.INFO." + stream, "$JS.API.CONSUMER.CREATE." + stream + ".>", "$JS.API.CONSUMER.DELETE." + stream + ".>",
+				"$JS.API.CONSUMER.MSG.NEXT." + stream + ".>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}},
+	}})
+	login := func(user, password string) Config {
+		c := testConfig(url)
+		c.Stream, c.User, c.Password = stream, user, config.NewSecret(password)
+		return c
+	}
+	s := connect(t, login("admin", "a"))
+	if err := send(t, s, record("a")); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Follow(ctx, login("reader", "r"), Start{Oldest: true}, zap.New(core), func(Stored) error {
+		cancel()
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, entry := range logs.All() {
+		if entry.Message != "following the stream" {
+			t.Errorf("got %s %v, want nothing to complain of", entry.Message, entry.ContextMap())
 		}
 	}
 }
