@@ -40,7 +40,7 @@ var metricGroups = []struct{ prefix, title string }{
 
 // alerts say what to alert on; empty: for dashboards and for looking into a problem.
 var alerts = map[string]string{
-	"taskbridge_agents":                                "`taskbridge_agents{state=\"refused\"} > 0` for 15 min: credentials or ids are wrong. `{state=\"lost\"} > 0` for 5 min: somebody is not heard.",
+	"taskbridge_sessions":                              "`taskbridge_sessions{state=\"refused\"} > 0` for 15 min: credentials or ids are wrong. `{state=\"lost\"} > 0` for 5 min: somebody is not heard.",
 	"taskbridge_batches_in_flight":                     "",
 	"taskbridge_beats_total":                           "",
 	"taskbridge_broker_lost_total":                     "Any increase: confirmed events are missing on the broker.",

@@ -135,10 +135,7 @@ func TestFollowGoesOnAfterARestart(t *testing.T) {
 	}
 	srv.Shutdown()
 	startServer(t, dir, srv.Port())
-	eventually(t, s.Ready)
-	if err := send(t, s, record("b")); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, func() error { return send(t, s, record("b")) }) // until the sink has noticed both the end and the new beginning
 	if got := f.next(t); got != "b" {
 		t.Errorf("after the restart: got %q, want b", got)
 	}
