@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
 	osexec "os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -25,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite docs/metrics.md")
 // openLabels have values that are not known here.
 var openLabels = map[string]string{
 	"sink":       "the sink's name in the configuration",
+	"source":     "the source's name in the configuration",
 	"version":    "of this program",
 	"go_version": "of the compiler",
 	// The heart's own are there from the start, a source's when they first occur.
@@ -63,6 +67,9 @@ var alerts = map[string]string{
 	"taskbridge_raw_payload_sources":                   "Above 0 where personal data must not be published.",
 	"taskbridge_ready":                                 "0 for 5 min; `/readyz` says why.",
 	"taskbridge_rejected_total":                        "Any increase: an event was set aside, the log names it.",
+	"taskbridge_roster_agents":                         "0 where there should be some.",
+	"taskbridge_roster_last_success_timestamp_seconds": "Longer ago than a few of its `refresh` intervals: the roster is out of date.",
+	"taskbridge_roster_refreshes_total":                "A steady increase of `{result=\"failed\"}`; the last roster that was read stays.",
 	"taskbridge_session_ends_total":                    "A rate far above its usual one; the reason says where to look.",
 	"taskbridge_session_records_left_out_total":        "",
 	"taskbridge_session_renewals_total":                "",
@@ -77,6 +84,7 @@ var alerts = map[string]string{
 	"taskbridge_jetstream_publish_errors_total":        "",
 	"taskbridge_jetstream_server_outdated":             "1: update the server.",
 	"taskbridge_jetstream_stream_ready":                "0 for 1 min.",
+	"taskbridge_taskrouter_foreign_urls_total":         "Any increase: a listing pointed elsewhere and was not followed.",
 	"taskbridge_taskrouter_request_duration_seconds":   "",
 	"taskbridge_taskrouter_requests_total":             "An increase of `{code_class=\"4xx\"}`: refused tokens or wrong ids, or Twilio's rate limit.",
 	"taskbridge_taskrouter_tokens_minted_total":        "",
@@ -121,7 +129,10 @@ var descName = regexp.MustCompile(`fqName: "(taskbridge_[a-z0-9_]+)"`)
 func families(t *testing.T) map[string]family {
 	t.Helper()
 	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
-	c, err := loadConfig(write(t, t.TempDir(), "bridge.yaml", good))
+	dir := t.TempDir()
+	write(t, dir, "agents.txt", "WK00000000000000000000000000000001\n")
+	// A roster that is read has series that a list has not.
+	c, err := loadConfig(write(t, dir, "bridge.yaml", strings.Replace(good, "[WK00000000000000000000000000000001]", "{file: agents.txt}", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +142,15 @@ func families(t *testing.T) map[string]family {
 	if err != nil {
 		t.Fatal(err)
 	}
-	feeds, _, err := c.sources(zap.NewNop(), reg)
+	feeds, rosters, err := c.sources(zap.NewNop(), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	rosters.begin(func([]source.Agent) error { return nil })
+	rosters.tell(rosters.parts[0], nil)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	rosters.run(ended)
 	sinks := map[string]sink.Sink{}
 	for name, b := range brokers {
 		sinks[name] = b
@@ -250,15 +266,22 @@ var typeLine = regexp.MustCompile(`(?m)^# TYPE (taskbridge_[a-z0-9_]+) `)
 // What a running bridge tells Prometheus is what the document lists, and promtool, where there is one, has nothing to say against it.
 func TestMetricsOfARunningBridge(t *testing.T) {
 	sim := simulate(t, "--workers", "2", "--rate", "50")
-	p := start(t, "run", "-c", configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), ""))
+	file := configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), "")
+	document, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A roster that is read has series that a list has not.
+	write(t, filepath.Dir(file), "agents.txt", strings.Join(sim.Workers, "\n"))
+	write(t, filepath.Dir(file), "bridge.yaml", regexp.MustCompile(`agents: \[.*\]`).ReplaceAllString(string(document), "agents: {file: agents.txt}"))
+	p := start(t, "run", "-c", file)
 	health := p.healthURL(t)
 	var text string
 	eventually(t, "events are published", func() bool {
 		_, text = get(t, health+"/metrics")
 		return regexp.MustCompile(`(?m)^taskbridge_published_total\{.*\} [1-9]`).MatchString(text)
 	})
-	document, err := os.ReadFile(metricsFile)
-	if err != nil {
+	if document, err = os.ReadFile(metricsFile); err != nil {
 		t.Fatal(err)
 	}
 	var documented, told []string

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -135,7 +136,7 @@ func TestStartupReads(t *testing.T) {
 func TestFramesOfAnyKindReachTheIntake(t *testing.T) {
 	v := startVendor(t)
 	x, p := v.live()
-	before := len(x.Calls())
+	before := len(x.Wait("the first heartbeat", func(calls []sourcetest.Call) bool { return slices.Contains(brief(calls), "beat live") }))
 	p.send("not JSON", `{"event_type":"never.heard"}`, `[]`, "\xff\xfe", "")
 	p.write(websocket.BinaryMessage, "\x00\x01")
 	p.write(websocket.BinaryMessage, " ")
