@@ -44,6 +44,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"schema", "more"}, "unknown command \"more\" for \"bridge schema\"; see 'bridge schema --help'\n"},
 		{[]string{"simulate", "taskrouter", "--rate", "fast"}, "invalid argument \"fast\" for \"--rate\" flag: strconv.ParseFloat: parsing \"fast\": " +
 			"invalid syntax; see 'bridge simulate taskrouter --help'\n"},
+		{[]string{"simulate", "taskrouter", "--api-secret", "x", "--api-secret-file", "y"}, "give --api-secret or --api-secret-file, not both\n"},
 		{[]string{"simulate", "taskrouter", "--api-secret-file", "nowhere"}, "secret file: open nowhere: no such file or directory\n"},
 		{[]string{"run"}, "no configuration: name one with -c FILE. configs/taskrouter-nats.yaml is a commented one to start from; " +
 			"configs/evaluation.yaml needs neither an account nor a broker\n"},

@@ -29,28 +29,33 @@ func newSimulateCommand() *cobra.Command {
 
 func newSimulateTaskRouterCommand() *cobra.Command {
 	var (
-		o          taskrouter.Options
-		secretFile string
+		o                  taskrouter.Options
+		secret, secretFile string
 	)
 	cmd := &cobra.Command{
 		Use:   "taskrouter",
-		Short: "Simulate Twilio TaskRouter: worker WebSockets and a workspace that lives",
-		Long: `Simulate Twilio TaskRouter: worker WebSockets (protocol v2), the reads at a session's start, and a workspace whose workers, tasks and
-reservations live on. When it is ready, it prints one line of JSON with its URLs, the credentials it accepts and the SIDs of its workers; then it runs
-until a signal stops it. Workers, activities and channels have the same SIDs for the same --seed.
+		Short: "Simulate Twilio TaskRouter: worker WebSockets, commands, REST and a workspace that lives",
+		Long: `Simulate Twilio TaskRouter: worker WebSockets (protocol v2), the commands of a worker's own client, the REST lists, and a workspace whose workers,
+tasks and reservations live on. When it is ready, it prints one line of JSON with its URLs, the credentials it accepts and the SIDs of its workers; then
+it runs until a signal stops it. Workers, activities and channels have the same SIDs for the same --seed.
 
-Below control_url: GET /ledger (every event it has told, as NDJSON), GET /state (what it saw clients do), POST /fault (disturb it).
-Everyone who can reach it may use all that: let it listen on a loopback address.`,
+Below control_url: GET /ready (that line again), GET /ledger (every event it has told, as NDJSON), GET /state (what it saw clients do), POST /do (let
+something happen), POST /fault (disturb it). docs/simulator.md describes them. Everyone who can reach it may use all that: let it listen on a loopback
+address.`,
 		Example: `  bridge simulate taskrouter
   bridge simulate taskrouter --workers 50 --rate 200 --listen 127.0.0.1:0
-  curl -d '{"kind":"reset"}' http://127.0.0.1:8090/_sim/fault   # reset every socket`,
+  curl -d '{"kind":"reset"}' http://127.0.0.1:8090/_sim/fault   # reset every socket
+  curl -d '{"do":"worker.add"}' http://127.0.0.1:8090/_sim/do   # hire one more worker`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret, err := config.ReadSecret(config.Secret{}, config.Path(secretFile))
+			if secret != "" && secretFile != "" {
+				return usageError{errors.New("give --api-secret or --api-secret-file, not both")}
+			}
+			read, err := config.ReadSecret(config.NewSecret(secret), config.Path(secretFile))
 			if err != nil {
 				return usageError{err}
 			}
-			o.APISecret = secret.Reveal()
+			o.APISecret = read.Reveal()
 			log := newLogger(loggingConfig{Level: "info", Format: "console"}, cmd.ErrOrStderr())
 			sim, err := taskrouter.New(o, log.Named("simulator"))
 			if err != nil {
@@ -69,9 +74,11 @@ Everyone who can reach it may use all that: let it listen on a loopback address.
 	f.Float64Var(&o.Rate, "rate", 10, "events per second over all workers; 0: none")
 	f.Uint64Var(&o.Seed, "seed", 1, "decides SIDs and the sequence of events")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 15*time.Second, "between two heartbeats on a socket")
+	f.DurationVar(&o.TokenLifetime, "token-lifetime", 0, "end sessions after this time even if their token lives longer; 0: when the token expires")
 	f.StringVar(&o.Account, "account", "", "account SID (default AC…01)")
 	f.StringVar(&o.Workspace, "workspace", "", "workspace SID (default WS…01)")
 	f.StringVar(&o.APIKey, "api-key", "", "SID of the API key to accept (default SK…01)")
+	f.StringVar(&secret, "api-secret", "", "the API key's secret, for invented ones only: everyone on this machine can read a command line")
 	f.StringVar(&secretFile, "api-secret-file", "", "file with the API key's secret (default: a fixed one, which the ready line tells)")
 	return cmd
 }

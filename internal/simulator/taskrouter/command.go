@@ -2,17 +2,12 @@ package taskrouter
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
+	"time"
 )
 
-const (
-	maxCommand      = 1 << 20 // bytes
-	defaultPageSize = 50
-	maxPageSize     = 1000
-)
+const maxCommand = 1 << 20 // bytes
 
 // command is a request in a POST's body. Its content type is not reliable (section 7.1).
 type command struct {
@@ -28,9 +23,10 @@ type postKey struct {
 	status int
 }
 
-// serveCommand answers the four reads of a session start (sections 5 and 7.4); any other command is 404.
+// serveCommand answers what commands has (sections 5 and 7.4); any other command is 404.
 func (s *Simulator) serveCommand(rw http.ResponseWriter, r *http.Request) {
-	route, payload, err := s.execute(rw, r)
+	route, payload, delay, err := s.execute(rw, r)
+	pause(r, delay)
 	status := http.StatusOK
 	if err != nil {
 		status = writeError(rw, err)
@@ -45,98 +41,64 @@ func (s *Simulator) serveCommand(rw http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 }
 
-func (s *Simulator) execute(rw http.ResponseWriter, r *http.Request) (route string, payload any, err error) {
+// pause keeps an answer back. The socket does not wait for it, so events can then be first: clients must accept either order (section 7.5).
+func pause(r *http.Request, delay time.Duration) {
+	if delay == 0 {
+		return
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+func (s *Simulator) execute(rw http.ResponseWriter, r *http.Request) (route string, payload any, delay time.Duration, err error) {
+	const unknown = "other"
 	var c command
 	if err := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxCommand)).Decode(&c); err != nil {
-		return "other", nil, &statusError{http.StatusBadRequest, "The request body is not a JSON command"}
+		return unknown, nil, 0, badRequest("The request body is not a JSON command")
 	}
 	g, err := s.verify(c.Token)
 	if err != nil {
-		return "other", nil, err
+		return unknown, nil, 0, err
 	}
-	workspace := "Workspaces/" + s.o.Workspace + "/"
-	path, ok := strings.CutPrefix(c.URL, workspace)
+	path, ok := strings.CutPrefix(c.URL, "Workspaces/"+s.o.Workspace+"/")
 	if !ok {
-		return "other", nil, &statusError{http.StatusForbidden, "The token grants no access to this URL"}
+		return unknown, nil, 0, forbidden("The token grants no access to this URL")
 	}
-	sid, resource := g.worker, path
-	if under, ok := strings.CutPrefix(path, "Workers/"); ok {
-		sid, resource, _ = strings.Cut(under, "/")
-		resource = strings.TrimSuffix("Workers/{WK}/"+resource, "/")
-	}
-	if sid != g.worker && !g.supervisor {
-		return "other", nil, &statusError{http.StatusForbidden, "The token is for another worker"}
+	resource, sids := parsePath(path)
+	if sid, ok := sids["WK"]; ok && sid != g.worker && !g.supervisor {
+		return unknown, nil, 0, forbidden("The token is for another worker")
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x, w := s.world, s.world.worker(sid)
-	if w == nil || c.Method != http.MethodGet {
-		return "other", nil, errNotFound
-	}
 	route = c.Method + " " + resource
-	switch resource {
-	case "Workers/{WK}":
-		return route, x.workerPayload(w), nil
-	case "Activities":
-		payload, err = page(x.activities[:], c.Params, func(a activityPayload) string { return a.SID })
-	case "Workers/{WK}/WorkerChannels":
-		var all []channelPayload
-		for _, ch := range w.channels {
-			all = append(all, x.channelPayload(ch))
-		}
-		payload, err = page(all, c.Params, func(p channelPayload) string { return p.SID })
-	case "Workers/{WK}/Reservations":
-		if r.Header.Get("apiVersion") != "v2" || fmt.Sprint(c.Params["Active"]) != "true" {
-			return route, nil, &statusError{http.StatusBadRequest, "Only active reservations can be listed, with the header apiVersion: v2"}
-		}
-		var all []reservationPayload
-		for _, res := range w.reservations {
-			all = append(all, x.reservationPayload(res))
-		}
-		payload, err = page(all, c.Params, func(p reservationPayload) string { return p.SID })
-	default:
-		return "other", nil, errNotFound
+	op, ok := commands[route]
+	if !ok {
+		return unknown, nil, 0, errNotFound
 	}
-	return route, payload, err
+	var failure error
+	if delay, failure = s.hinder(route, s.world.worker(g.worker)); failure != nil {
+		return route, nil, delay, failure
+	}
+	if op.version == "v2" && r.Header.Get("apiVersion") != "v2" {
+		return route, nil, delay, badRequest("%s needs the header apiVersion: v2", route)
+	}
+	request := request{world: s.world, params: c.Params, ifMatch: r.Header.Get("If-Match")}
+	if err := request.resolve(sids); err != nil {
+		return route, nil, delay, err
+	}
+	s.holdUntil = time.Now().Add(s.o.EventDelay)
+	defer func() { s.holdUntil = time.Time{} }()
+	payload, err = op.run(&request)
+	return route, payload, delay, err
 }
 
-var errNotFound = &statusError{http.StatusNotFound, "The requested resource was not found"}
+var errNotFound = &statusError{status: http.StatusNotFound, message: "The requested resource was not found"}
 
-// list is the form of section 7.2.
-type list[T any] struct {
-	Contents []T `json:"contents"`
-	Meta     struct {
-		ListKey string `json:"list_key"`
-	} `json:"meta"`
-	AfterSID  *string `json:"after_sid"` // null on the last page
-	BeforeSID *string `json:"before_sid"`
-}
-
-// page cuts the page that params ask for out of all, which is in the order of SIDs. So a page goes on in the right place even if the
-// object that AfterSid names has gone meanwhile.
-func page[T any](all []T, params map[string]any, sid func(T) string) (list[T], error) {
-	size := defaultPageSize
-	if p, ok := params["PageSize"]; ok {
-		n, err := strconv.Atoi(fmt.Sprint(p))
-		if err != nil || n < 1 || n > maxPageSize {
-			return list[T]{}, &statusError{http.StatusBadRequest, fmt.Sprintf("PageSize must be 1 to %d", maxPageSize)}
-		}
-		size = n
-	}
-	if after, ok := params["AfterSid"].(string); ok {
-		for len(all) > 0 && sid(all[0]) <= after {
-			all = all[1:]
-		}
-	}
-	l := list[T]{Contents: all[:min(size, len(all))]}
-	l.Meta.ListKey = "contents"
-	if l.Contents == nil {
-		l.Contents = []T{}
-	}
-	if len(all) > size {
-		last := sid(l.Contents[size-1])
-		l.AfterSID = &last
-	}
-	return l, nil
+func forbidden(message string) error {
+	return &statusError{status: http.StatusForbidden, message: message}
 }

@@ -1,64 +1,70 @@
 package taskrouter
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"go.uber.org/zap"
 )
 
-// Fault is a disturbance to inject, also as the JSON body of POST /_sim/fault.
+// Fault is a disturbance to inject, also as the JSON body of POST /_sim/fault. docs/simulator.md describes each kind. What a kind does not
+// use must be absent.
 type Fault struct {
-	// Kind is one of
-	//   close      every socket gets a close frame with Code (1000 to 4999, default 1001) and Reason (at most 123 bytes)
-	//   reset      every socket's TCP connection is reset
-	//   mute       nothing is written on the sockets open now, which stay open; what was held back follows when DurationMS, if given, is over
-	//   malformed  every socket gets six frames that no client can use; they are not in the ledger
-	//   oversized  every socket gets a text frame of more than 1 MiB; it is not in the ledger
-	//   refuse     upgrades are answered with the HTTP status Code (400 to 599, default 503) for DurationMS, which is required
 	Kind       string   `json:"kind"`
-	Workers    []string `json:"workers,omitempty"` // SIDs; empty: all
-	Code       int      `json:"code,omitempty"`
-	Reason     string   `json:"reason,omitempty"`
-	DurationMS int64    `json:"duration_ms,omitempty"` // of mute and refuse; 0: for ever
+	Workers    []string `json:"workers,omitempty"`     // SIDs; empty: all
+	Code       int      `json:"code,omitempty"`        // close code or HTTP status
+	Reason     string   `json:"reason,omitempty"`      // of a close, at most 123 bytes; the message of a failed request
+	DurationMS int64    `json:"duration_ms,omitempty"` // of kinds that last; 0: until cleared
+	DelayMS    int64    `json:"delay_ms,omitempty"`
+	LifetimeMS int64    `json:"lifetime_ms,omitempty"`
+	Route      string   `json:"route,omitempty"` // of a request, as State counts it, REST ones with "REST " in front; a final * matches any rest
+	Count      int      `json:"count,omitempty"` // requests to fail or slow down; 0: any number
+	Field      string   `json:"field,omitempty"` // of a payload
 }
+
+func (f Fault) delay() time.Duration { return time.Duration(f.DelayMS) * time.Millisecond }
 
 type faultRecord struct {
 	Fault
 	at      time.Time
-	until   time.Time // at, for what takes no time, and for a mute that only the client can end
+	until   time.Time // at, for what takes no time
 	workers int
+	left    int // requests that a Count still reaches
 }
 
 // check fills in defaults.
 func (f *Fault) check() error {
-	if f.DurationMS < 0 {
-		return errors.New("duration_ms must not be negative")
+	k, ok := kinds[f.Kind]
+	if !ok {
+		return fmt.Errorf("kind %q must be one of %s", f.Kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
-	switch f.Kind {
-	case "close":
-		if f.Code == 0 {
-			f.Code = websocket.CloseGoingAway
+	if f.Code == 0 {
+		f.Code = k.code
+	}
+	if f.DurationMS < 0 || f.DelayMS < 0 || f.LifetimeMS < 0 || f.Count < 0 {
+		return fmt.Errorf("%s: durations and count must not be negative", f.Kind)
+	}
+	set := map[string]bool{
+		"code": f.Code != 0, "reason": f.Reason != "", "duration_ms": f.DurationMS != 0, "delay_ms": f.DelayMS != 0,
+		"lifetime_ms": f.LifetimeMS != 0, "route": f.Route != "", "count": f.Count != 0, "field": f.Field != "",
+	}
+	required := strings.Fields(k.requires)
+	for _, field := range required {
+		if !set[field] {
+			return fmt.Errorf("%s: %s is required", f.Kind, field)
 		}
-		if f.Code < 1000 || f.Code > 4999 || slices.Contains([]int{1004, 1005, 1006, 1015}, f.Code) || len(f.Reason) > 123 {
-			return errors.New("close: code must be 1000 to 4999 without 1004, 1005, 1006 and 1015, reason at most 123 bytes")
+	}
+	for _, field := range slices.Sorted(maps.Keys(set)) {
+		if set[field] && !slices.Contains(required, field) && !slices.Contains(strings.Fields(k.takes), field) {
+			return fmt.Errorf("%s: %s does not belong to this kind", f.Kind, field)
 		}
-	case "refuse":
-		if f.Code == 0 {
-			f.Code = http.StatusServiceUnavailable
-		}
-		if f.Code < 400 || f.Code > 599 || f.DurationMS == 0 {
-			return errors.New("refuse: code must be 400 to 599, and duration_ms is required")
-		}
-	case "reset", "mute", "malformed", "oversized":
-	default:
-		return fmt.Errorf("kind %q must be close, reset, mute, malformed, oversized or refuse", f.Kind)
+	}
+	if k.check != nil {
+		return k.check(f)
 	}
 	return nil
 }
@@ -72,90 +78,108 @@ func (s *Simulator) Inject(f Fault) error {
 	defer s.mu.Unlock()
 	workers := s.world.workers
 	if len(f.Workers) > 0 {
-		workers = nil
-		for _, sid := range f.Workers {
-			w := s.world.worker(sid)
-			if w == nil {
-				return fmt.Errorf("simulator: fault: no worker %q; Ready lists them", sid)
+		var err error
+		if workers, err = s.workersNamed(f.Workers); err != nil {
+			return fmt.Errorf("simulator: fault: %w", err)
+		}
+	}
+	k, now := kinds[f.Kind], time.Now()
+	until := forever
+	if f.DurationMS > 0 {
+		until = now.Add(time.Duration(f.DurationMS) * time.Millisecond)
+	}
+	if k.strike != nil {
+		for _, w := range workers {
+			for _, socket := range slices.Clone(w.sockets) {
+				k.strike(s, socket, f, until)
 			}
-			workers = append(workers, w)
 		}
 	}
-	now := time.Now()
-	until := now.Add(time.Duration(f.DurationMS) * time.Millisecond)
-	for _, w := range workers {
-		for _, k := range slices.Clone(w.sockets) {
-			s.disturb(k, f, until)
+	if f.Kind == "clear" {
+		for _, r := range s.active {
+			r.until = earlier(r.until, now)
 		}
 	}
-	if f.Kind != "mute" && f.Kind != "refuse" {
-		until = now
+	s.active = slices.DeleteFunc(s.active, func(r *faultRecord) bool { return !now.Before(r.until) })
+	r := &faultRecord{Fault: f, at: now, until: now, workers: len(workers), left: f.Count}
+	if k.lasts {
+		r.until = until
+		s.active = append(s.active, r)
 	}
-	s.faults = append(s.faults, faultRecord{Fault: f, at: now, until: until, workers: len(workers)})
+	s.faults = append(s.faults, r)
 	s.log.Info("fault injected", zap.String("kind", f.Kind), zap.Int("workers", len(workers)), zap.Int64("duration_ms", f.DurationMS))
 	return nil
 }
 
-// disturb requires s.mu.
-func (s *Simulator) disturb(k *socket, f Fault, until time.Time) {
-	switch f.Kind {
-	case "close":
-		s.detach(k)
-		k.stop(ending{code: f.Code, reason: f.Reason})
-	case "reset":
-		s.detach(k)
-		k.reset()
-	case "mute":
-		if f.DurationMS == 0 {
-			until = forever
-		}
-		k.mute(until)
-	case "malformed":
-		for _, m := range malformed {
-			k.enqueue(m)
-		}
-	case "oversized":
-		k.enqueue(oversized)
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
+	return b
 }
 
-var (
-	malformed = []frame{
-		{kind: websocket.TextMessage, data: []byte("not JSON, call " + CanaryPhone + "0000")},
-		{kind: websocket.TextMessage, data: []byte(`{"event_type":"reservation.created","payload":{"attributes":"{\"phone\":\"` + CanaryPhone + `0001`)},
-		{kind: websocket.TextMessage, data: []byte(`{"event_type":"reservation.unheard-of","payload":{"phone":"` + CanaryPhone + `0002"}}`)},
-		{kind: websocket.TextMessage, data: []byte(`{"event_type":"reservation.accepted","payload":null}`)},
-		{kind: websocket.BinaryMessage, data: []byte("\x00\x01\x02 " + CanaryPhone + "0003")},
-		{kind: websocket.TextMessage, data: []byte("{\"event_type\":\"task.updated\",\"payload\":{\"attributes\":\"\xff\xfe " + CanaryPhone + "0004\"}}")},
-	}
-	// Looks like an event, so that a client without a limit would show an invented one.
-	oversized = frame{kind: websocket.TextMessage, data: []byte(
-		`{"event_type":"task.canceled","payload":{"sid":"WTffffffffffffffffffffffffffffffff","version":1,"attributes":"` +
-			strings.Repeat("x", 1<<20) + `"}}`)}
-)
+// reaches says whether r is still going on for w; nil stands for what belongs to no worker.
+func (r *faultRecord) reaches(w *worker, now time.Time) bool {
+	return now.Before(r.until) && (len(r.Workers) == 0 || w != nil && slices.Contains(r.Workers, w.sid))
+}
 
-// refusing returns the status that upgrades of worker are answered with now, or 0.
-func (s *Simulator) refusing(worker string, now time.Time) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range slices.Backward(s.faults) {
-		if f.Kind == "refuse" && now.Before(f.until) && (len(f.Workers) == 0 || slices.Contains(f.Workers, worker)) {
-			return f.Code
+// lasting returns the youngest fault of a kind that goes on for w, or nil. It requires s.mu.
+func (s *Simulator) lasting(kind string, w *worker, now time.Time) *faultRecord {
+	for _, r := range slices.Backward(s.active) {
+		if r.Kind == kind && r.reaches(w, now) {
+			return r
 		}
 	}
-	return 0
+	return nil
+}
+
+// alter makes of a frame for w what faults that go on make of it. It requires s.mu.
+func (s *Simulator) alter(w *worker, f frame) []frame {
+	frames, now := []frame{f}, time.Now()
+	for _, r := range s.active {
+		if alter := kinds[r.Kind].alter; alter != nil && r.reaches(w, now) {
+			frames = alter(r.Fault, now, frames)
+		}
+	}
+	return frames
+}
+
+// hinder says what is to happen to a request: how long its answer is kept back, and which error it is, if any. It requires s.mu.
+func (s *Simulator) hinder(route string, w *worker) (delay time.Duration, err error) {
+	now := time.Now()
+	for _, r := range s.active {
+		if (r.Kind != "fail" && r.Kind != "slow") || !r.reaches(w, now) || !matches(r.Route, route) {
+			continue
+		}
+		if r.Count > 0 {
+			if r.left--; r.left == 0 {
+				r.until = now
+			}
+		}
+		if r.Kind == "slow" {
+			delay += r.delay()
+		} else {
+			err = &statusError{status: r.Code, message: r.Reason}
+		}
+	}
+	return delay, err
+}
+
+func matches(pattern, route string) bool {
+	prefix, open := strings.CutSuffix(pattern, "*")
+	return pattern == route || open && strings.HasPrefix(route, prefix)
 }
 
 func (s *Simulator) serveFault(rw http.ResponseWriter, r *http.Request) {
 	var f Fault
-	body := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxCommand))
-	body.DisallowUnknownFields()
-	err := body.Decode(&f)
+	err := decodeStrictly(rw, r, &f)
 	if err == nil {
-		err = s.Inject(f)
+		if err = s.Inject(f); err != nil {
+			err = badRequest("%v", err)
+		}
 	}
 	if err != nil {
-		writeError(rw, &statusError{http.StatusBadRequest, err.Error()})
+		writeError(rw, err)
 		return
 	}
 	rw.WriteHeader(http.StatusNoContent)

@@ -76,6 +76,21 @@ type reservationPayload struct {
 	ActiveOutgoingTransfer    *transferPayload `json:"active_outgoing_task_transfer,omitempty"`
 }
 
+// flatReservation is what a command about a reservation is answered with (section 8.6).
+type flatReservation struct {
+	owner
+	SID                       string `json:"sid"`
+	DateCreated               int64  `json:"date_created"`
+	DateUpdated               int64  `json:"date_updated"`
+	TaskSID                   string `json:"task_sid"`
+	WorkerSID                 string `json:"worker_sid"`
+	WorkerName                string `json:"worker_name"`
+	ReservationStatus         string `json:"reservation_status"`
+	TaskChannelSID            string `json:"task_channel_sid"`
+	WorkerPreviousActivitySID string `json:"worker_previous_activity_sid"`
+	Version                   int64  `json:"version"`
+}
+
 type taskPayload struct {
 	SID                   string  `json:"sid"`
 	DateCreated           int64   `json:"date_created"`
@@ -160,6 +175,14 @@ func (x *world) reservationPayload(r *reservation) reservationPayload {
 	return p
 }
 
+func (x *world) flatReservation(r *reservation) flatReservation {
+	return flatReservation{
+		owner: x.owner, SID: r.sid, DateCreated: r.created, DateUpdated: r.updated, TaskSID: r.task.sid, WorkerSID: r.worker.sid,
+		WorkerName: r.worker.name, ReservationStatus: r.status, TaskChannelSID: x.sid("TC", r.task.channel+1),
+		WorkerPreviousActivitySID: x.activities[r.previousActivity].SID, Version: r.version,
+	}
+}
+
 func (x *world) taskPayload(t *task) taskPayload {
 	p := taskPayload{
 		SID: t.sid, DateCreated: t.created, DateUpdated: t.updated, Attributes: t.attributes, AssignmentStatus: t.status,
@@ -178,6 +201,10 @@ func (x *world) taskPayload(t *task) taskPayload {
 
 func (x *world) standaloneTask(t *task) standaloneTask {
 	return standaloneTask{owner: x.owner, taskPayload: x.taskPayload(t), Counter: 1}
+}
+
+func (x *world) standaloneTransfer(tr *transfer) standaloneTransfer {
+	return standaloneTransfer{owner: x.owner, TaskSID: tr.initiating.task.sid, transferPayload: tr.payload()}
 }
 
 func (tr *transfer) payload() transferPayload {

@@ -1,8 +1,10 @@
 package taskrouter
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 const (
 	socketPath  = "/v1/wschannels"
+	restPath    = "/v1"
 	controlPath = "/_sim"
 )
 
@@ -18,9 +21,12 @@ func (s *Simulator) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+socketPath, s.serveSocket)
 	mux.HandleFunc("POST "+socketPath, s.serveCommand)
+	mux.HandleFunc(restPath+"/Workspaces/", s.serveREST)
+	mux.HandleFunc("GET "+controlPath+"/ready", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Ready()) })
 	mux.HandleFunc("GET "+controlPath+"/ledger", s.serveLedger)
 	mux.HandleFunc("GET "+controlPath+"/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.State()) })
 	mux.HandleFunc("POST "+controlPath+"/fault", s.serveFault)
+	mux.HandleFunc("POST "+controlPath+"/do", s.serveAction)
 	return mux
 }
 
@@ -44,10 +50,18 @@ func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		return
 	}
-	k := newSocket(conn, s.world.worker(g.worker))
+	w := s.world.worker(g.worker)
+	if w == nil { // removed since admit
+		s.mu.Unlock()
+		return
+	}
+	k := newSocket(conn, w)
 	k.offline = q.Get("setWorkerOfflineIfDisconnected") != "false" // true is the documented default
-	if !s.o.KeepAfterExpiry {
-		k.expires = g.expires
+	if f := s.lasting("turn-away", w, time.Now()); f != nil {
+		s.mu.Unlock()
+		k.finish(ending{code: f.Code, reason: f.Reason})
+		k.read(func() {}) // until the client has answered
+		return
 	}
 	s.attach(k, g, q.Get("closeExistingSessions") == "true")
 	s.sockets.Add(1) // under mu, so that it cannot come after Run's Wait
@@ -71,14 +85,16 @@ func (s *Simulator) admit(r *http.Request) (grant, error) {
 	s.mu.Unlock()
 	token := r.URL.Query().Get("token")
 	if token == "" {
-		return grant{}, &statusError{http.StatusBadRequest, "The token query parameter is missing"}
+		return grant{}, badRequest("The token query parameter is missing")
 	}
 	g, err := s.verify(token)
 	if err != nil {
 		return grant{}, err
 	}
-	if status := s.refusing(g.worker, now); status != 0 {
-		return grant{}, &statusError{status, "Refused by an injected fault"}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.lasting("refuse", s.world.worker(g.worker), now); f != nil {
+		return grant{}, &statusError{status: f.Code, message: "Refused by an injected fault"}
 	}
 	return g, nil
 }
@@ -111,18 +127,13 @@ func (s *Simulator) serveLedger(rw http.ResponseWriter, _ *http.Request) {
 func writeError(rw http.ResponseWriter, err error) (status int) {
 	e := &statusError{status: http.StatusInternalServerError, message: "internal error"}
 	errors.As(err, &e)
-	code := 20000 + e.status
-	switch e.status {
-	case http.StatusBadRequest:
-		code = 20001
-	case http.StatusUnauthorized:
-		code = 20101
-	}
+	code := cmp.Or(e.code, 20000+e.status)
 	writeJSON(rw, e.status, struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Status  int    `json:"status"`
-	}{code, e.message, e.status})
+		Code     int    `json:"code"`
+		Message  string `json:"message"`
+		MoreInfo string `json:"more_info"`
+		Status   int    `json:"status"`
+	}{code, e.message, fmt.Sprintf("https://www.twilio.com/docs/errors/%d", code), e.status})
 	return e.status
 }
 

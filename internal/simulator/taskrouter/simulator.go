@@ -1,9 +1,10 @@
 // Package taskrouter simulates the vendor's side of the TaskRouter worker WebSocket, version 2: the event bridge with its sockets and
-// command POSTs, a workspace that lives, and faults on demand. It keeps a ledger of every event that it told, which is the truth that a
+// command POSTs, the REST lists that a client starts from, a workspace that lives, and faults on demand. docs/simulator.md is the guide to
+// its control interface. It keeps a ledger of every event that it told, which is the truth that a
 // consumer's output is judged by, and it notes whatever clients do that an observer must not. It shares no code with the client side, so
 // that an error of one cannot hide in the other.
 //
-// The wire is that of docs/protocols/twilio-taskrouter.md, sections 1 to 9. Where the service's behaviour is not known, this package chooses: a token
+// The wire is that of docs/protocols/twilio-taskrouter.md, sections 1 to 9, 11 and 14. Where the service's behaviour is not known, this package chooses: a token
 // is refused with 401, 403 or 400 at the upgrade, a session ends at its token's exp with close code 1008, and events of one cause come
 // in the order of section 9.
 package taskrouter
@@ -32,6 +33,8 @@ type Options struct {
 	APIKey          string        // SK SID
 	APISecret       string        // signs access tokens
 	Heartbeat       time.Duration // default 15 s
+	TokenLifetime   time.Duration // no session is longer, even if its token is; 0: no such limit
+	EventDelay      time.Duration // from a command to its events on the sockets, so that its answer is first; default 20 ms
 	KeepAfterExpiry bool          // leave sockets open when their token expires
 }
 
@@ -56,8 +59,11 @@ func (o *Options) setDefaults() error {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	if o.Workers < 1 || o.Rate < 0 || o.Heartbeat < 0 {
-		return errors.New("simulator: workers must be at least 1, rate and heartbeat not negative")
+	if o.EventDelay == 0 {
+		o.EventDelay = 20 * time.Millisecond
+	}
+	if o.Workers < 1 || o.Rate < 0 || o.Heartbeat < 0 || o.TokenLifetime < 0 || o.EventDelay < 0 {
+		return errors.New("simulator: workers must be at least 1; rate, heartbeat, token lifetime and event delay not negative")
 	}
 	return nil
 }
@@ -83,7 +89,11 @@ type Simulator struct {
 	presenceChanges int
 	evictions       int
 	clientFrames    int
-	faults          []faultRecord
+	requests        map[postKey]int // by REST
+	limits          limits
+	holdUntil       time.Time      // when the events of the command under way are due
+	faults          []*faultRecord // all there ever were
+	active          []*faultRecord // those that go on, and some that have just ended
 }
 
 // New listens, so that Ready can tell the URL, and fills the workspace. Clients are served, and the listener is closed, by Run.
@@ -100,7 +110,8 @@ func New(o Options, log *zap.Logger) (*Simulator, error) {
 		upgrader: websocket.Upgrader{
 			ReadBufferSize: 1024, WriteBufferPool: new(sync.Pool), CheckOrigin: func(*http.Request) bool { return true },
 		},
-		dials: map[int64]int{}, refused: map[int]int{}, posts: map[postKey]int{},
+		dials: map[int64]int{}, refused: map[int]int{}, posts: map[postKey]int{}, requests: map[postKey]int{},
+		limits: limits{all: limit{perSecond: restPerSecond}, byExpression: limit{perSecond: expressionsPerSecond}},
 	}
 	s.world = newWorld(owner{o.Account, o.Workspace}, o.Seed, time.Now, s.tell)
 	for range o.Workers {
@@ -112,12 +123,15 @@ func New(o Options, log *zap.Logger) (*Simulator, error) {
 // tell is the world's emit; s.mu is held, but by New.
 func (s *Simulator) tell(w *worker, e Entry, payload any) {
 	e.Worker, e.At = w.sid, time.Now().UTC()
-	f := frame{kind: websocket.TextMessage, seq: s.ledger.append(e)}
-	if len(w.sockets) > 0 {
-		f.data = []byte(text(envelope{e.EventType, payload}))
+	f := frame{kind: websocket.TextMessage, seq: s.ledger.append(e), due: s.holdUntil}
+	if len(w.sockets) == 0 {
+		return
 	}
-	for _, k := range w.sockets {
-		k.enqueue(f)
+	f.data = []byte(text(envelope{e.EventType, payload}))
+	for _, f := range s.alter(w, f) {
+		for _, k := range w.sockets {
+			k.enqueue(f)
+		}
 	}
 }
 
@@ -184,34 +198,21 @@ func (s *Simulator) StopWorkload() {
 	}
 }
 
-// Step lets the workspace live on, whatever Rate says, until at least n entries have been added to the ledger.
+// Step lets the workspace live on, whatever Rate says, until at least n entries (n of at least 1) have been added to the ledger.
 func (s *Simulator) Step(n int) {
-	for want := s.ledger.len() + n; s.ledger.len() < want; {
-		s.mu.Lock()
-		s.world.step()
-		s.mu.Unlock()
-	}
+	_, _ = s.Do(Action{Do: "step", Count: n}) // is always possible
 }
 
 // AddWorker hires one more worker and returns its SID.
 func (s *Simulator) AddWorker() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.world.addWorker().sid
+	o, _ := s.Do(Action{Do: "worker.add"}) // is always possible
+	return o.Worker
 }
 
 // Send writes one text frame, whatever it holds, to the worker's sockets. It has no ledger entry.
 func (s *Simulator) Send(worker, raw string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.world.worker(worker)
-	if w == nil {
-		return fmt.Errorf("simulator: no worker %q; Ready lists them", worker)
-	}
-	for _, k := range w.sockets {
-		k.enqueue(frame{kind: websocket.TextMessage, data: []byte(raw)})
-	}
-	return nil
+	_, err := s.Do(Action{Do: "worker.send", Worker: worker, Text: raw})
+	return err
 }
 
 func (s *Simulator) knows(worker string) bool {
@@ -226,7 +227,8 @@ func (s *Simulator) Ledger() []Entry { return s.ledger.all() }
 // Ready is what a client needs to know.
 type Ready struct {
 	EventBridgeURL string   `json:"event_bridge_url"` // for sockets with ws:// instead of http://
-	ControlURL     string   `json:"control_url"`      // + /ledger, /state, /fault
+	RESTURL        string   `json:"rest_url"`         // in place of https://taskrouter.twilio.com/v1
+	ControlURL     string   `json:"control_url"`      // docs/simulator.md
 	Account        string   `json:"account"`
 	Workspace      string   `json:"workspace"`
 	APIKey         string   `json:"api_key"`
@@ -240,7 +242,7 @@ func (s *Simulator) Ready() Ready {
 	defer s.mu.Unlock()
 	base := "http://" + s.listener.Addr().String()
 	r := Ready{
-		EventBridgeURL: base + socketPath, ControlURL: base + controlPath,
+		EventBridgeURL: base + socketPath, RESTURL: base + restPath, ControlURL: base + controlPath,
 		Account: s.o.Account, Workspace: s.o.Workspace, APIKey: s.o.APIKey, APISecret: s.o.APISecret,
 	}
 	for _, w := range s.world.workers {

@@ -118,10 +118,10 @@ func read(t *testing.T, c *websocket.Conn) message {
 // post sends one command and decodes its answer.
 func post(t *testing.T, s *Simulator, apiVersion, tok, path string, params map[string]any) (int, map[string]any) {
 	t.Helper()
-	return request(t, s.Ready().EventBridgeURL, apiVersion, text(map[string]any{"url": path, "method": "GET", "params": params, "token": tok}))
+	return submit(t, s.Ready().EventBridgeURL, apiVersion, text(map[string]any{"url": path, "method": "GET", "params": params, "token": tok}))
 }
 
-func request(t *testing.T, to, apiVersion, body string) (int, map[string]any) {
+func submit(t *testing.T, to, apiVersion, body string) (int, map[string]any) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to, strings.NewReader(body))
 	if err != nil {
@@ -362,7 +362,6 @@ func TestStartUpReads(t *testing.T) {
 		defer s.mu.Unlock()
 		return len(s.world.workers[0].reservations) >= 2
 	})
-	type object = map[string]any
 	status, answer := post(t, s, "v1", tok, own, nil)
 	if _, ok := answer["event_type"]; status != 200 || !ok || answer["event_type"] != nil || answer["payload"].(object)["sid"] != r.Workers[0] {
 		t.Errorf("fetch worker: got %d %v", status, answer)
@@ -428,7 +427,7 @@ func TestStartUpReads(t *testing.T) {
 			t.Errorf("%s: got %d %v, want %d", name, status, answer, c.want)
 		}
 	}
-	if status, answer := request(t, r.EventBridgeURL, "v1", "{"); status != 400 || answer["message"] == "" {
+	if status, answer := submit(t, r.EventBridgeURL, "v1", "{"); status != 400 || answer["message"] == "" {
 		t.Errorf("bad JSON: got %d %v, want 400", status, answer)
 	}
 	if !slices.Contains(s.State().Posts, PostCount{"GET Workers/{WK}", 200, 2}) {
@@ -441,7 +440,7 @@ func TestFaults(t *testing.T) {
 	r := s.Ready()
 	inject := func(f Fault) {
 		t.Helper()
-		if status, answer := request(t, r.ControlURL+"/fault", "", text(f)); status != http.StatusNoContent {
+		if status, answer := submit(t, r.ControlURL+"/fault", "", text(f)); status != http.StatusNoContent {
 			t.Fatalf("fault: got %d %v, want 204", status, answer)
 		}
 	}
@@ -471,7 +470,7 @@ func TestFaults(t *testing.T) {
 		before := len(s.Ledger())
 		c := dial(t, s, 0, observer)
 		inject(Fault{Kind: "malformed"})
-		for i, want := range malformed {
+		for i, want := range []frame{notJSON, truncated, unknownType, nullPayload, binary, invalidUTF8} {
 			kind, b, err := c.ReadMessage()
 			if err != nil || kind != want.kind || !bytes.Equal(b, want.data) {
 				t.Errorf("frame %d: got %d %q %v", i, kind, b, err)
@@ -496,19 +495,21 @@ func TestFaults(t *testing.T) {
 			t.Errorf("got %v, want 429", err)
 		}
 		dial(t, s, 1, observer)
-		if got := s.refusing(r.Workers[0], time.Now().Add(time.Minute)); got != 0 {
-			t.Errorf("got %d a minute later, want no refusal", got)
+		s.mu.Lock()
+		if got := s.lasting("refuse", s.world.workers[0], time.Now().Add(time.Minute)); got != nil {
+			t.Errorf("got %v a minute later, want no refusal", got)
 		}
+		s.mu.Unlock()
 		st := s.State()
 		if got := st.Faults[len(st.Faults)-1]; got.Seconds <= 0 || got.Seconds > 60 || got.Affected != 1 || got.Code != 429 || st.FaultSeconds != got.Seconds {
 			t.Errorf("got %+v, %v fault seconds, want one worker's time so far", got, st.FaultSeconds)
 		}
 	})
 	for _, bad := range []string{
-		`{"kind":"flood"}`, `{"kind":"close","code":1006}`, `{"kind":"refuse","code":503}`, `{"kind":"mute","duration_ms":-1}`,
+		`{"kind":"flood"}`, `{"kind":"close","code":1006}`, `{"kind":"refuse","code":200}`, `{"kind":"reset","code":1001}`, `{"kind":"fail"}`, `{"kind":"mute","duration_ms":-1}`,
 		`{"kind":"mute","workers":["WK9"]}`, `{"kind":"mute","seconds":3}`, `mute`,
 	} {
-		if status, answer := request(t, r.ControlURL+"/fault", "", bad); status != 400 || answer["message"] == nil {
+		if status, answer := submit(t, r.ControlURL+"/fault", "", bad); status != 400 || answer["message"] == nil {
 			t.Errorf("%s: got %d %v, want 400", bad, status, answer)
 		}
 	}

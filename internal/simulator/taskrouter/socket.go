@@ -19,12 +19,14 @@ const (
 var (
 	forever   = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	heartbeat = frame{kind: websocket.TextMessage, data: []byte("\n")}
+	expired   = ending{code: websocket.ClosePolicyViolation, reason: "token expired"}
 )
 
 type frame struct {
-	kind int // websocket.TextMessage or BinaryMessage
+	kind int // websocket.TextMessage, BinaryMessage or PingMessage
 	data []byte
 	seq  int64         // its ledger entry, 0: none
+	due  time.Time     // not written before; frames behind it wait too, because the order holds
 	done chan struct{} // closed when the writer gets here: a mark instead of a frame
 }
 
@@ -50,9 +52,10 @@ type socket struct {
 	expires time.Time // when the server ends the session; zero: never
 	offline bool      // losing the last socket sets the worker offline
 
-	mu         sync.Mutex
-	queue      []frame
-	mutedUntil time.Time
+	mu           sync.Mutex
+	queue        []frame
+	mutedUntil   time.Time
+	noBeatsUntil time.Time
 
 	wake  chan struct{} // 1: queue or mutedUntil changed
 	end   chan ending   // 1: the first one counts
@@ -84,6 +87,19 @@ func (k *socket) mute(until time.Time) {
 	k.signal()
 }
 
+// stopBeats leaves out heartbeats. Those due before until are not made up for.
+func (k *socket) stopBeats(until time.Time) {
+	k.mu.Lock()
+	k.noBeatsUntil = until
+	k.mu.Unlock()
+}
+
+func (k *socket) beats(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !now.Before(k.noBeatsUntil)
+}
+
 func (k *socket) signal() {
 	select {
 	case k.wake <- struct{}{}:
@@ -98,16 +114,23 @@ func (k *socket) stop(e ending) {
 	}
 }
 
-// take returns what is to be written now, or until when to be silent.
-func (k *socket) take(now time.Time, spare []frame) (batch []frame, silentUntil time.Time) {
+// take returns what is to be written now, and when the first frame of the rest is due (zero: there is no rest). A muted socket has
+// nothing to write, not even heartbeats, until then.
+func (k *socket) take(now time.Time, spare []frame) (batch []frame, due time.Time, muted bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if now.Before(k.mutedUntil) {
 		k.queue = slices.DeleteFunc(k.queue, frame.release) // nobody waits for a muted socket
-		return nil, k.mutedUntil
+		return nil, k.mutedUntil, true
 	}
-	batch, k.queue = k.queue, spare[:0]
-	return batch, time.Time{}
+	n := slices.IndexFunc(k.queue, func(f frame) bool { return now.Before(f.due) })
+	if n < 0 {
+		batch, k.queue = k.queue, spare[:0]
+		return batch, time.Time{}, false
+	}
+	due = k.queue[n].due
+	batch, k.queue = k.queue[:n], append(spare[:0], k.queue[n:]...)
+	return batch, due, false
 }
 
 // muted tells the reader's side not to answer pings.
@@ -137,15 +160,17 @@ func (k *socket) write(every time.Duration, l *ledger) {
 	var spare []frame
 	for {
 		now := time.Now()
-		batch, silentUntil := k.take(now, spare)
-		next := silentUntil
-		if silentUntil.IsZero() {
+		batch, due, muted := k.take(now, spare)
+		next := due
+		if !muted {
 			if !k.expires.IsZero() && !now.Before(k.expires) {
-				k.finish(ending{code: websocket.ClosePolicyViolation, reason: "token expired"})
+				k.finish(expired)
 				return
 			}
 			if !now.Before(beat) {
-				batch = append(batch, heartbeat)
+				if k.beats(now) {
+					batch = append(batch, heartbeat)
+				}
 				if beat = beat.Add(every); beat.Before(now) {
 					beat = now.Add(every)
 				}
@@ -157,8 +182,10 @@ func (k *socket) write(every time.Duration, l *ledger) {
 			clear(batch) // the next batch's queue must not keep these frames alive
 			spare = batch
 			next = beat
-			if !k.expires.IsZero() && k.expires.Before(next) {
-				next = k.expires
+			for _, t := range []time.Time{due, k.expires} {
+				if !t.IsZero() && t.Before(next) {
+					next = t
+				}
 			}
 		}
 		timer.Reset(time.Until(next))
@@ -178,8 +205,7 @@ func (k *socket) writeAll(batch []frame, l *ledger) bool {
 			continue
 		}
 		now := time.Now()
-		_ = k.conn.SetWriteDeadline(now.Add(writeTimeout)) // cannot fail; the write reports
-		if k.conn.WriteMessage(f.kind, f.data) != nil {
+		if k.writeFrame(f, now.Add(writeTimeout)) != nil {
 			return false
 		}
 		if f.seq != 0 {
@@ -187,6 +213,14 @@ func (k *socket) writeAll(batch []frame, l *ledger) bool {
 		}
 	}
 	return true
+}
+
+func (k *socket) writeFrame(f frame, deadline time.Time) error {
+	if f.kind == websocket.PingMessage {
+		return k.conn.WriteControl(f.kind, f.data, deadline)
+	}
+	_ = k.conn.SetWriteDeadline(deadline) // cannot fail; the write reports
+	return k.conn.WriteMessage(f.kind, f.data)
 }
 
 // finish takes the connection down. After a close frame the client has closeTimeout to answer: an immediate close could overtake it.
@@ -225,38 +259,5 @@ func (k *socket) read(count func()) {
 			return
 		}
 		count()
-	}
-}
-
-// attach makes k one of its worker's sockets and queues its init and first heartbeat. From here on every event of the worker is queued
-// to k; every earlier one is in what a read of the worker returns after init. The caller holds the simulator's lock.
-func (s *Simulator) attach(k *socket, g grant, closeOthers bool) {
-	w := k.worker
-	if closeOthers {
-		for _, other := range slices.Clone(w.sockets) {
-			s.detach(other)
-			other.stop(ending{code: websocket.CloseNormalClosure, reason: "closed by another session of this worker"})
-			s.evictions++
-			s.presenceChanges++
-		}
-	}
-	k.enqueue(frame{kind: websocket.TextMessage, data: []byte(text(envelope{"init", initPayload{
-		ChannelSID: w.sid, AccountSID: s.o.Account, WorkspaceSID: s.o.Workspace, TokenLifetime: time.Until(g.expires).Milliseconds(),
-	}}))})
-	k.enqueue(heartbeat)
-	w.sockets = append(w.sockets, k)
-	w.opened++
-	w.maxSockets = max(w.maxSockets, len(w.sockets))
-}
-
-// detach is the opposite and may be repeated. The caller holds the simulator's lock.
-func (s *Simulator) detach(k *socket) {
-	i := slices.Index(k.worker.sockets, k)
-	if i < 0 {
-		return
-	}
-	k.worker.sockets = slices.Delete(k.worker.sockets, i, i+1)
-	if k.offline && len(k.worker.sockets) == 0 {
-		s.presenceChanges++
 	}
 }

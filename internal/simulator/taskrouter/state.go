@@ -13,11 +13,12 @@ type State struct {
 	Dials           []Dials        `json:"dials"`            // by second, only those with any; refused ones too
 	Refused         []StatusCount  `json:"refused"`          // upgrades, by status
 	Posts           []PostCount    `json:"posts"`            // commands, by route and status
+	Requests        []PostCount    `json:"requests"`         // by REST, likewise
 	PresenceChanges int            `json:"presence_changes"` // times that a client's doing ended another session or set a worker offline
 	Evictions       int            `json:"evictions"`        // sockets closed because of closeExistingSessions=true
 	ClientFrames    int            `json:"client_frames"`    // text, binary and ping frames received
 	Faults          []FaultApplied `json:"faults"`
-	FaultSeconds    float64        `json:"fault_seconds"` // the sum of Faults' seconds times workers: what gaps may be blamed on
+	FaultSeconds    float64        `json:"fault_seconds"` // seconds times workers of faults that keep sessions from receiving: what gaps may be blamed on
 }
 
 // WorkerState counts one worker's sockets.
@@ -40,7 +41,7 @@ type StatusCount struct {
 	Count  int `json:"count"`
 }
 
-// PostCount counts commands, such as "GET Workers/{WK}", by HTTP status.
+// PostCount counts commands or REST requests, such as "GET Workers/{WK}", by HTTP status.
 type PostCount struct {
 	Route  string `json:"route"`
 	Status int    `json:"status"`
@@ -61,7 +62,7 @@ func (s *Simulator) State() State {
 	defer s.mu.Unlock()
 	now := time.Now()
 	st := State{
-		Workers: []WorkerState{}, Dials: []Dials{}, Refused: []StatusCount{}, Posts: []PostCount{}, Faults: []FaultApplied{},
+		Workers: []WorkerState{}, Dials: []Dials{}, Refused: []StatusCount{}, Posts: counts(s.posts), Requests: counts(s.requests), Faults: []FaultApplied{},
 		PresenceChanges: s.presenceChanges, Evictions: s.evictions, ClientFrames: s.clientFrames,
 	}
 	for _, w := range s.world.workers {
@@ -75,20 +76,26 @@ func (s *Simulator) State() State {
 		st.Refused = append(st.Refused, StatusCount{status, n})
 	}
 	slices.SortFunc(st.Refused, func(a, b StatusCount) int { return cmp.Compare(a.Status, b.Status) })
-	for k, n := range s.posts {
-		st.Posts = append(st.Posts, PostCount{k.route, k.status, n})
-	}
-	slices.SortFunc(st.Posts, func(a, b PostCount) int {
-		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Status, b.Status))
-	})
 	for _, f := range s.faults {
-		until := f.until
-		if now.Before(until) {
-			until = now
+		a := FaultApplied{Fault: f.Fault, At: f.at.UTC(), Affected: f.workers, Seconds: earlier(f.until, now).Sub(f.at).Seconds()}
+		if f.Kind == "mute" && f.until.Equal(forever) {
+			a.Seconds = 0 // the client ends it by dialling again
 		}
-		a := FaultApplied{Fault: f.Fault, At: f.at.UTC(), Affected: f.workers, Seconds: until.Sub(f.at).Seconds()}
 		st.Faults = append(st.Faults, a)
-		st.FaultSeconds += a.Seconds * float64(a.Affected)
+		if kinds[f.Kind].deafens {
+			st.FaultSeconds += a.Seconds * float64(a.Affected)
+		}
 	}
 	return st
+}
+
+func counts(m map[postKey]int) []PostCount {
+	c := []PostCount{}
+	for k, n := range m {
+		c = append(c, PostCount{k.route, k.status, n})
+	}
+	slices.SortFunc(c, func(a, b PostCount) int {
+		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Status, b.Status))
+	})
+	return c
 }

@@ -9,7 +9,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-const maxTokenLife = 24 * time.Hour
+const (
+	maxTokenLife = 24 * time.Hour
+	badToken     = 20101 // the vendor's code
+)
 
 // accessClaims are those of a v2 access token: docs/protocols/twilio-taskrouter.md, section 3.1.
 type accessClaims struct {
@@ -34,6 +37,7 @@ type grant struct {
 // statusError is a refusal with its HTTP status. Its text never holds a token.
 type statusError struct {
 	status  int
+	code    int // the vendor's; 0: 20000 + status
 	message string
 }
 
@@ -46,22 +50,22 @@ func (s *Simulator) verify(token string) (grant, error) {
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(s.o.APIKey), jwt.WithSubject(s.o.Account), jwt.WithExpirationRequired())
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return grant{}, &statusError{http.StatusUnauthorized, "Access Token expired"}
+		return grant{}, &statusError{status: http.StatusUnauthorized, code: badToken, message: "Access Token expired"}
 	case err != nil:
-		return grant{}, &statusError{http.StatusUnauthorized, "Invalid Access Token: check API key, secret and account"}
+		return grant{}, &statusError{status: http.StatusUnauthorized, code: badToken, message: "Invalid Access Token: check API key, secret and account"}
 	case t.Header["cty"] != "twilio-fpa;v=1":
-		return grant{}, &statusError{http.StatusUnauthorized, "Invalid Access Token header: cty must be twilio-fpa;v=1"}
+		return grant{}, &statusError{status: http.StatusUnauthorized, code: badToken, message: "Invalid Access Token header: cty must be twilio-fpa;v=1"}
 	case c.IssuedAt == nil || c.ExpiresAt.Sub(c.IssuedAt.Time) > maxTokenLife:
-		return grant{}, &statusError{http.StatusUnauthorized, "Invalid Access Token lifetime: exp - iat may be at most 86400 seconds"}
+		return grant{}, &statusError{status: http.StatusUnauthorized, code: badToken, message: "Invalid Access Token lifetime: exp - iat may be at most 86400 seconds"}
 	}
 	g := c.Grants.TaskRouter
 	switch {
 	case g.WorkspaceSID != s.o.Workspace:
-		return grant{}, &statusError{http.StatusForbidden, "The token grants no access to this workspace"}
+		return grant{}, &statusError{status: http.StatusForbidden, message: "The token grants no access to this workspace"}
 	case g.Role != "worker" && g.Role != "supervisor":
-		return grant{}, &statusError{http.StatusForbidden, "The token's role must be worker or supervisor"}
+		return grant{}, &statusError{status: http.StatusForbidden, message: "The token's role must be worker or supervisor"}
 	case !s.knows(g.WorkerSID):
-		return grant{}, &statusError{http.StatusForbidden, "The token's worker is not in this workspace"}
+		return grant{}, &statusError{status: http.StatusForbidden, message: "The token's worker is not in this workspace"}
 	}
 	return grant{worker: g.WorkerSID, supervisor: g.Role == "supervisor", expires: c.ExpiresAt.Time}, nil
 }

@@ -99,14 +99,12 @@ func (x *world) tryNewTask() bool {
 	return true
 }
 
-// eligible finds a worker who can be offered t: available, with room on the channel, and not yet holding it. Nil if there is none.
+// eligible finds a worker who can be offered t and is not too busy for it. Nil if there is none.
 func (x *world) eligible(t *task, except *worker) *worker {
 	start := x.rng.IntN(len(x.workers))
 	for i := range x.workers {
 		w := x.workers[(start+i)%len(x.workers)]
-		c := w.channels[t.channel]
-		if w != except && w.activity == available && c.available == 1 && len(w.reservations) <= tasksPerWorker && w.assigned(c.kind) < c.capacity &&
-			!slices.ContainsFunc(t.reservations, func(r *reservation) bool { return r.worker == w }) {
+		if w != except && len(w.reservations) <= tasksPerWorker && w.canTake(t) {
 			return w
 		}
 	}
@@ -121,8 +119,8 @@ func (x *world) tryTask(t *task) bool {
 			x.offer(t, w, nil)
 			return true
 		}
-		if roll < 20 { // the customer hangs up; no worker holds the task, so none is told
-			x.forget(t)
+		if roll < 20 { // no worker holds the task, so none is told
+			x.cancel(t, "hangup", 0)
 		}
 		return false
 	case t.status == "reserved":
@@ -132,7 +130,7 @@ func (x *world) tryTask(t *task) bool {
 	case t.leaving != nil:
 		switch {
 		case roll < 20:
-			x.update(t)
+			x.update(t, x.taskAttributes())
 		case roll < 50 && t.leaving.status == "accepted":
 			x.wrapUp(t.leaving)
 		default:
@@ -142,7 +140,7 @@ func (x *world) tryTask(t *task) bool {
 		r := t.reservations[0]
 		switch {
 		case roll < 22:
-			x.update(t)
+			x.update(t, x.taskAttributes())
 		case roll < 65:
 			x.wrapUp(r)
 		case roll < 80:
@@ -154,7 +152,7 @@ func (x *world) tryTask(t *task) bool {
 		}
 	default: // wrapping
 		if roll < 10 {
-			x.update(t)
+			x.update(t, x.taskAttributes())
 		} else {
 			x.complete(t, "")
 		}
@@ -183,7 +181,7 @@ func (x *world) tryReserved(t *task, r *reservation, roll int) bool {
 	case roll < 95:
 		x.cancel(t, "canceled through the API", 0)
 	default:
-		x.update(t)
+		x.update(t, x.taskAttributes())
 	}
 	return true
 }

@@ -1,16 +1,19 @@
 package taskrouter
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 )
 
 const (
 	reservationTimeout = 120   // s
 	taskTimeout        = 86400 // s
+
+	keepEnded = 5 * 60 // s: how long a finished task can be read (section 9)
+	maxEnded  = 1000   // tasks; a fast workload must not fill the memory with what nobody reads
 )
 
 // Indices into world.activities.
@@ -38,7 +41,9 @@ type world struct {
 	emit       func(w *worker, e Entry, payload any)
 
 	workers []*worker
+	hired   int     // workers ever added: none inherits a SID
 	tasks   []*task // open ones
+	ended   []*task // finished within the last keepEnded, oldest first, at most maxEnded
 }
 
 type worker struct {
@@ -84,6 +89,7 @@ type task struct {
 	version       int64
 	routingTarget *worker
 	reservations  []*reservation // open ones, oldest first
+	past          []*reservation // ended ones, in the order of their ends
 	transfer      *transfer      // while under way
 	leaving       *reservation   // the initiator's, after a transfer succeeded
 }
@@ -147,7 +153,8 @@ func (x *world) seconds() int64 { return x.now().Unix() }
 
 // addWorker makes a worker and tells emit the activity that it begins with.
 func (x *world) addWorker() *worker {
-	n, now := len(x.workers)+1, x.seconds()
+	x.hired++
+	n, now := x.hired, x.seconds()
 	w := &worker{sid: x.sid("WK", n), name: fmt.Sprintf("agent-%04d", n), activity: available, created: 1760000000, updated: now - 600, version: 1}
 	w.attributes = x.workerAttributes(n)
 	if x.rng.IntN(4) == 0 {
@@ -182,262 +189,42 @@ func (w *worker) assigned(kind int) int {
 	return n
 }
 
-// What is told.
-
-func (x *world) emitWorker(w *worker, eventType string) {
-	stamp := seconds(w.updated)
-	if eventType == "worker.activity.update" {
-		stamp = seconds(w.activityAt[w.activity]) + ":" + x.activities[w.activity].SID
-	}
-	x.emit(w, Entry{EventType: eventType, Resource: w.sid, Version: new(w.version), Stamp: stamp}, x.workerPayload(w))
-}
-
-func (x *world) emitChannel(c *channel, eventType string) {
-	c.worker.version++ // a change of a channel is one of its worker (section 6)
-	c.worker.updated = c.updated
-	x.emit(c.worker, Entry{EventType: eventType, Resource: c.sid, Version: new(c.version), Stamp: seconds(c.updated)}, x.channelPayload(c))
-}
-
-func (x *world) emitReservation(r *reservation, eventType string) {
-	p := x.reservationPayload(r)
-	if eventType == "reservation.created" {
-		p.DateCreated, p.DateUpdated = 0, 0 // so in the recorded fixtures (section 6.4)
-	}
-	x.emit(r.worker, Entry{EventType: eventType, Resource: r.sid, Task: r.task.sid, Version: new(p.Version), Stamp: seconds(p.DateUpdated)}, p)
-}
-
-// emitTask tells everyone in to, usually the workers that hold a reservation on t. It is one fact: the entries differ in the worker only.
-func (x *world) emitTask(t *task, eventType string, to []*reservation) {
-	for _, r := range to {
-		x.emit(r.worker, Entry{EventType: eventType, Resource: t.sid, Task: t.sid, Version: new(t.version), Stamp: seconds(t.updated)}, x.standaloneTask(t))
-	}
-}
-
-func (x *world) emitTransfer(tr *transfer, eventType string) {
-	t := tr.initiating.task
-	p := standaloneTransfer{owner: x.owner, TaskSID: t.sid, transferPayload: tr.payload()}
-	for _, r := range t.reservations {
-		x.emit(r.worker, Entry{EventType: eventType, Resource: tr.sid, Task: t.sid, Stamp: seconds(tr.updated)}, p)
-	}
-}
-
-func seconds(s int64) string { return strconv.FormatInt(s, 10) }
-
-// Changes of a worker.
-
-// mayBecome keeps two changes to one activity out of one second: a consumer could not tell them apart, because what names a change is
-// the worker, the second and the activity.
-func (x *world) mayBecome(w *worker, activity int) bool {
-	return activity != w.activity && x.seconds() > w.activityAt[activity]
-}
-
-func (x *world) setActivity(w *worker, activity int) {
-	w.activity = activity
-	w.activityAt[activity] = x.seconds()
-	x.touchWorker(w)
-	x.emitWorker(w, "worker.activity.update")
-}
-
-func (x *world) setAttributes(w *worker, attributes string) {
-	w.attributes = attributes
-	x.touchWorker(w)
-	x.emitWorker(w, "worker.attributes.update")
-}
-
-func (x *world) touchWorker(w *worker) {
-	w.updated = x.seconds()
-	w.version++
-}
-
-func (x *world) setCapacity(c *channel, capacity int) {
-	c.capacity = capacity
-	c.updated = x.seconds()
-	c.version++
-	x.emitChannel(c, "worker.capacity.update")
-}
-
-func (x *world) setAvailability(c *channel, available int) {
-	c.available = available
-	c.updated = x.seconds()
-	c.version++
-	x.emitChannel(c, "worker.channel.availability.update")
-}
-
-// Changes of tasks and reservations: docs/protocols/twilio-taskrouter.md, section 9.
-
-func (x *world) setTaskStatus(t *task, status string) {
-	if t.status != status {
-		t.status = status
-		t.touch(x.seconds())
-	}
-}
-
-func (t *task) touch(now int64) {
-	t.updated = now
-	t.version++
-}
-
-// offer makes a pending reservation of w on t, through tr if that is not nil.
-func (x *world) offer(t *task, w *worker, tr *transfer) {
-	now := x.now()
-	r := &reservation{
-		sid: x.nextSID("WR"), worker: w, task: t, status: "pending", previousActivity: w.activity,
-		created: now.Unix(), updated: now.Unix(), transfer: tr,
-	}
-	t.reservations = append(t.reservations, r)
-	w.reservations = append(w.reservations, r)
-	w.version++
-	w.channels[t.channel].lastReserved = now.UnixMilli()
-	if tr != nil {
-		tr.attempt, tr.failedReason = r, ""
-		tr.attempts++
-	} else {
-		x.setTaskStatus(t, "reserved")
-	}
-	x.emitReservation(r, "reservation.created")
-}
-
-func (x *world) setReservation(r *reservation, status string) {
-	r.status = status
-	r.updated = x.seconds()
-	r.version++
-}
-
-// end takes r out of what is open.
-func (x *world) end(r *reservation, status string) {
-	x.setReservation(r, status)
-	without := func(s *reservation) bool { return s == r }
-	r.task.reservations = slices.DeleteFunc(r.task.reservations, without)
-	r.worker.reservations = slices.DeleteFunc(r.worker.reservations, without)
-}
-
-func (x *world) forget(t *task) {
-	x.tasks = slices.DeleteFunc(x.tasks, func(o *task) bool { return o == t })
-}
-
-// accept also rescinds what others were offered of the same task, and completes the transfer that r came by.
-func (x *world) accept(r *reservation) {
-	t := r.task
-	x.setReservation(r, "accepted")
-	x.setTaskStatus(t, "assigned")
-	x.emitReservation(r, "reservation.accepted")
-	if tr := r.transfer; tr != nil {
-		tr.status, tr.updated, tr.attempt = "complete", x.seconds(), nil
-		t.transfer, t.leaving = nil, tr.initiating
-		x.emitTransfer(tr, "task.transfer-completed")
-		return
-	}
-	for _, o := range slices.Clone(t.reservations) {
-		if o != r {
-			x.end(o, "rescinded")
-			x.emitReservation(o, "reservation.rescinded")
+// everyReservation lists those of every task that can still be read, in the order of SIDs.
+func (x *world) everyReservation() []*reservation {
+	var all []*reservation
+	for _, tasks := range [][]*task{x.ended, x.tasks} {
+		for _, t := range tasks {
+			all = append(append(all, t.past...), t.reservations...)
 		}
 	}
+	slices.SortFunc(all, func(a, b *reservation) int { return cmp.Compare(a.sid, b.sid) })
+	return all
 }
 
-// refuse ends a pending reservation: status is "rejected" or "timeout".
-func (x *world) refuse(r *reservation, status string) {
-	t := r.task
-	x.end(r, status)
-	if len(t.reservations) == 0 {
-		x.setTaskStatus(t, "pending")
+func (x *world) reservation(sid string) *reservation {
+	for _, r := range x.everyReservation() {
+		if r.sid == sid {
+			return r
+		}
 	}
-	x.emitReservation(r, "reservation."+status)
-	if tr := r.transfer; tr != nil {
-		tr.attempt = nil
-		tr.updated, tr.attemptAt = x.seconds(), x.seconds()
-		tr.failedReason = "target worker did not accept: " + status
-		x.emitTransfer(tr, "task.transfer-attempt-failed")
+	return nil
+}
+
+func (x *world) task(sid string) *task {
+	for _, tasks := range [][]*task{x.tasks, x.ended} {
+		if i := slices.IndexFunc(tasks, func(t *task) bool { return t.sid == sid }); i >= 0 {
+			return tasks[i]
+		}
 	}
+	return nil
 }
 
-func (x *world) update(t *task) {
-	t.attributes = x.taskAttributes()
-	t.touch(x.seconds())
-	x.emitTask(t, "task.updated", t.reservations)
-}
-
-func (x *world) wrapUp(r *reservation) {
-	t := r.task
-	x.setReservation(r, "wrapping")
-	if t.leaving != r {
-		x.setTaskStatus(t, "wrapping")
+// transfer finds one that is under way.
+func (x *world) transfer(sid string) *transfer {
+	for _, t := range x.tasks {
+		if t.transfer != nil && t.transfer.sid == sid {
+			return t.transfer
+		}
 	}
-	x.emitReservation(r, "reservation.wrapup")
-	if t.leaving != r {
-		x.emitTask(t, "task.wrapup", t.reservations)
-	}
-}
-
-// leave completes the reservation of a worker who has transferred the task away.
-func (x *world) leave(r *reservation) {
-	r.task.leaving = nil
-	x.end(r, "completed")
-	x.emitReservation(r, "reservation.completed")
-}
-
-func (x *world) complete(t *task, reason string) {
-	t.reason = reason
-	x.setTaskStatus(t, "completed")
-	x.emitTask(t, "task.completed", t.reservations)
-	for _, r := range slices.Clone(t.reservations) {
-		x.end(r, "completed")
-		x.emitReservation(r, "reservation.completed")
-	}
-	x.forget(t)
-}
-
-// cancel ends t and its reservations; code 0 means no canceled_reason_code.
-func (x *world) cancel(t *task, reason string, code int) {
-	t.reason = reason
-	x.setTaskStatus(t, "canceled")
-	holders := slices.Clone(t.reservations)
-	for _, r := range holders {
-		r.canceledCode = code
-		x.end(r, "canceled")
-		x.emitReservation(r, "reservation.canceled")
-	}
-	x.emitTask(t, "task.canceled", holders)
-	x.forget(t)
-}
-
-// failOutbound tells w that a task aimed at it could not be reserved in time (section 6.7): there never was a reservation.
-func (x *world) failOutbound(w *worker) {
-	t := x.makeTask()
-	t.attributes, t.routingTarget, t.status = "", w, "canceled"
-	t.reason = "routing target could not be reserved in time"
-	t.touch(x.seconds())
-	e := Entry{EventType: "reservation.failed", Resource: t.sid, Task: t.sid, Version: new(t.version), Stamp: seconds(t.updated)}
-	x.emit(w, e, x.standaloneTask(t))
-}
-
-// Transfers. The task stays assigned, and its initiator keeps the reservation until the transfer has succeeded and the initiator leaves.
-
-// startTransfer aims at target, or at a queue when target is nil.
-func (x *world) startTransfer(r *reservation, target *worker, mode string) {
-	now := x.seconds()
-	tr := &transfer{
-		sid: x.nextSID("TT"), kind: "QUEUE", mode: mode, to: queues[1].sid, target: target, status: "initiated", created: now, updated: now, initiating: r,
-	}
-	if target != nil {
-		tr.kind, tr.to = "WORKER", target.sid
-	}
-	r.task.transfer = tr
-	x.emitTransfer(tr, "task.transfer-initiated")
-}
-
-func (x *world) failTransfer(tr *transfer, reason string) {
-	tr.status, tr.failedReason, tr.updated = "failed", reason, x.seconds()
-	tr.initiating.task.transfer = nil
-	x.emitTransfer(tr, "task.transfer-failed")
-}
-
-func (x *world) cancelTransfer(tr *transfer) {
-	tr.status, tr.failedReason, tr.updated = "canceled", "", x.seconds()
-	tr.initiating.task.transfer = nil
-	x.emitTransfer(tr, "task.transfer-canceled")
-	if r := tr.attempt; r != nil {
-		x.end(r, "canceled")
-		x.emitReservation(r, "reservation.canceled")
-	}
+	return nil
 }
