@@ -96,7 +96,7 @@ func (s *Simulator) Inject(f Fault) error {
 		}
 	}
 	if f.Kind == "clear" {
-		for _, r := range s.active {
+		for _, r := range s.faults {
 			r.until = earlier(r.until, now)
 		}
 	}
@@ -104,7 +104,9 @@ func (s *Simulator) Inject(f Fault) error {
 	r := &faultRecord{Fault: f, at: now, until: now, workers: len(workers), left: f.Count}
 	if k.lasts {
 		r.until = until
-		s.active = append(s.active, r)
+		if k.strike == nil {
+			s.active = append(s.active, r)
+		}
 	}
 	s.faults = append(s.faults, r)
 	s.log.Info("fault injected", zap.String("kind", f.Kind), zap.Int("workers", len(workers)), zap.Int64("duration_ms", f.DurationMS))

@@ -231,22 +231,30 @@ func TestRequestsCanFailAndBeSlow(t *testing.T) {
 	// The state is read at once and the answer kept back: events that it does not have can arrive before it.
 	c := dial(t, s, 0, observer)
 	inject(t, s, Fault{Kind: "slow", Route: "GET Workers/{WK}", DelayMS: 300, Count: 1})
-	began, answered := time.Now(), make(chan object)
-	tok := token(t, s, 0, nil)
-	go func() {
-		_, answer := post(t, s, "v2", tok, own, nil)
-		answered <- answer
-	}()
-	waitFor(t, "the command to be executed", func() bool {
+	executed := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.lasting("slow", s.world.workers[0], time.Now()) == nil
-	})
-	do(t, s, Action{Do: "worker.attributes", Worker: s.Ready().Workers[0], Attributes: `{"new":true}`})
-	wantEvents(t, c, "worker.attributes.update")
-	answer := <-answered
+	}
+	changed := make(chan error, 1)
+	go func() {
+		for deadline := time.Now().Add(patience); !executed() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		_, err := s.Do(Action{Do: "worker.attributes", Worker: s.Ready().Workers[0], Attributes: `{"new":true}`})
+		changed <- err
+	}()
+	began := time.Now()
+	_, answer := get(own)
 	if waited := time.Since(began); waited < 300*time.Millisecond || strings.Contains(text(answer), "new") {
 		t.Errorf("got %v after %v, want the old attributes after 300ms", answer, waited)
+	}
+	if err := <-changed; err != nil {
+		t.Fatal(err)
+	}
+	wantEvents(t, c, "worker.attributes.update")
+	if e := s.Ledger(); e[len(e)-1].At.Sub(began) > 250*time.Millisecond {
+		t.Errorf("the event came %v after the command, want it before the answer", e[len(e)-1].At.Sub(began))
 	}
 }
 

@@ -191,7 +191,7 @@ func (x *world) taskPayload(t *task) taskPayload {
 		Age: x.seconds() - t.created, Addons: "{}", Version: t.version, VirtualStartTime: t.created,
 	}
 	if t.reason != "" {
-		p.Reason = &t.reason
+		p.Reason = new(t.reason) // a copy: answers are written without the lock
 	}
 	if t.routingTarget != nil {
 		p.RoutingTarget = &t.routingTarget.sid

@@ -16,7 +16,7 @@ type restRequest struct {
 	request
 	origin  string // of URLs in answers
 	path    string
-	version *int64 // becomes the ETag
+	version *int64 // becomes the ETag; a copy, because the answer is written without the lock
 }
 
 // serveREST counts every request that has a route; others are counted as "other".
@@ -94,14 +94,14 @@ var restRoutes = map[string]struct {
 		return restList(q, "workers", all(workers, q.workerResource), func(w workerResource) string { return w.SID })
 	}},
 	"GET Workers/{WK}": {nil, func(q *restRequest) (any, error) {
-		q.version = &q.worker.version
+		q.version = new(q.worker.version)
 		return q.workerResource(q.worker), nil
 	}},
 	"POST Workers/{WK}": {[]string{"ActivitySid", "Attributes", "RejectPendingReservations"}, func(q *restRequest) (any, error) {
 		if err := q.updateWorker(); err != nil {
 			return nil, err
 		}
-		q.version = &q.worker.version
+		q.version = new(q.worker.version)
 		return q.workerResource(q.worker), nil
 	}},
 	"GET Activities": {append(paging, "FriendlyName", "Available"), func(q *restRequest) (any, error) {
@@ -131,7 +131,7 @@ var restRoutes = map[string]struct {
 		return restList(q, "tasks", all(found, q.taskResource), func(t taskResource) string { return t.SID })
 	}},
 	"GET Tasks/{WT}": {nil, func(q *restRequest) (any, error) {
-		q.version = &q.task.version
+		q.version = new(q.task.version)
 		return q.taskResource(q.task), nil
 	}},
 }

@@ -57,6 +57,8 @@ func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
 	}
 	k := newSocket(conn, w)
 	k.offline = q.Get("setWorkerOfflineIfDisconnected") != "false" // true is the documented default
+	s.sockets.Add(1)                                               // under mu, so that it cannot come after Run's Wait
+	defer s.sockets.Done()
 	if f := s.lasting("turn-away", w, time.Now()); f != nil {
 		s.mu.Unlock()
 		k.finish(ending{code: f.Code, reason: f.Reason})
@@ -64,9 +66,7 @@ func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.attach(k, g, q.Get("closeExistingSessions") == "true")
-	s.sockets.Add(1) // under mu, so that it cannot come after Run's Wait
 	s.mu.Unlock()
-	defer s.sockets.Done()
 
 	go k.write(s.o.Heartbeat, &s.ledger) // ends before this handler does
 	k.read(s.countClientFrame)

@@ -93,7 +93,7 @@ type Simulator struct {
 	limits          limits
 	holdUntil       time.Time      // when the events of the command under way are due
 	faults          []*faultRecord // all there ever were
-	active          []*faultRecord // those that go on, and some that have just ended
+	active          []*faultRecord // those that are looked up while they go on, and some that have just ended
 }
 
 // New listens, so that Ready can tell the URL, and fills the workspace. Clients are served, and the listener is closed, by Run.
