@@ -108,6 +108,7 @@ sinks:
   - name: facts
     nats: {embedded: {dir: "%s"}, stream: FACTS}
 health: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
 logging: {level: debug}
 `, section, section, broker))
 	p := start(t, "run", "-c", file)
