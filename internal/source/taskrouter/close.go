@@ -9,7 +9,8 @@ import (
 )
 
 // closeCode is what a WebSocket close code (RFC 6455, section 7.4, and the IANA registry) means for the next attempt. Which ones the
-// service uses, and for what, is not known (protocol, section 4.5): none is final, as in the vendor's own SDK.
+// service uses, and for what, is not known (protocol, section 4.5): none is final, as in the vendor's own SDK. Codes that may not be on the wire,
+// 1014 and 1015 among them, never get here: the WebSocket library takes their frames for a protocol error.
 type closeCode struct {
 	class  class
 	reason string
@@ -29,8 +30,6 @@ var closeCodes = map[int]closeCode{
 	websocket.CloseInternalServerErr:       {again, "close_1011"},
 	websocket.CloseServiceRestart:          {again, "close_1012"},
 	websocket.CloseTryAgainLater:           {later, "close_1013"},
-	1014:                                   {again, "close_1014"}, // bad gateway
-	websocket.CloseTLSHandshake:            {again, "close_1015"},
 }
 
 func closeCodeOf(code int) closeCode {

@@ -23,51 +23,6 @@ import (
 
 var bounded = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
 
-func TestStatuses(t *testing.T) {
-	tests := []struct {
-		status int
-		class  class
-		reason string
-	}{
-		{200, permanent, "2xx"},
-		{302, permanent, "3xx"},
-		{400, permanent, "400"},
-		{401, refused, "401"},
-		{403, refused, "403"},
-		{404, permanent, "404"},
-		{408, again, "4xx"},
-		{409, again, "409"},
-		{410, permanent, "4xx"},
-		{412, again, "412"},
-		{426, permanent, "4xx"},
-		{429, later, "429"},
-		{500, again, "500"},
-		{501, again, "5xx"},
-		{502, again, "502"},
-		{503, later, "503"},
-		{504, again, "504"},
-		{599, again, "5xx"},
-		{999, again, "other"},
-	}
-	for _, test := range tests {
-		for _, route := range []string{"upgrade", "post"} {
-			f := statusFailure(route, &http.Response{StatusCode: test.status}, io.EOF)
-			if f.class != test.class || f.reason != route+"_"+test.reason || !bounded.MatchString(f.reason) {
-				t.Errorf("%s %d: got class %d, reason %q; want %d, %q", route, test.status, f.class, f.reason, test.class, route+"_"+test.reason)
-			}
-		}
-	}
-	for status := range statusClasses {
-		found := false
-		for _, test := range tests {
-			found = found || test.status == status
-		}
-		if !found {
-			t.Errorf("status %d is in the table and not in the test", status)
-		}
-	}
-}
-
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	tests := []struct {
@@ -93,26 +48,9 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestCloseCodes(t *testing.T) {
+func TestReadFailures(t *testing.T) {
 	now := time.Now()
 	live, expired := now.Add(time.Hour), now.Add(clockSlack)
-	for code := 1000; code <= 1016; code++ {
-		want := fmt.Sprintf("close_%d", code)
-		if code == 1004 || code == 1016 { // not in use
-			want = "close_other"
-		}
-		f := readFailure(&websocket.CloseError{Code: code}, now, live)
-		if f.reason != want || (f.class == later) != (code == 1013) || f.class == permanent {
-			t.Errorf("%d: got class %d, reason %q; want %q, to be tried again", code, f.class, f.reason, want)
-		}
-	}
-	for code, want := range map[int]string{
-		0: "close_other", 2999: "close_other", 3000: "close_other", 3999: "close_other", 4000: "close_4xxx", 4999: "close_4xxx", 5000: "close_other",
-	} {
-		if f := readFailure(&websocket.CloseError{Code: code}, now, live); f.reason != want || f.class != again {
-			t.Errorf("%d: got class %d, reason %q; want %q", code, f.class, f.reason, want)
-		}
-	}
 	tests := []struct {
 		err     error
 		expires time.Time
