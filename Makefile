@@ -8,7 +8,7 @@ DEMO    ?=
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint clean help
+.PHONY: build demo test e2e lint clean help
 
 build: ## Build ./bin/bridge
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bridge ./cmd/bridge
@@ -16,9 +16,12 @@ build: ## Build ./bin/bridge
 demo: build ## Run everything on this machine and judge it; options: make demo DEMO='--duration 60s --faults'
 	./bin/bridge demo $(DEMO)
 
-test: ## Run go vet and all tests
+test: ## Run go vet and all tests but the long ones of make e2e
 	$(GO) vet ./...
-	$(GO) test -timeout 5m -parallel 4 ./...
+	$(GO) test -timeout 5m -parallel 4 $$($(GO) list ./... | grep -v /test/e2e)
+
+e2e: ## Run the long end-to-end tests: a thousand sessions, real processes (minutes; 4096 file descriptors)
+	$(GO) test -count 1 -timeout 10m -v ./test/e2e
 
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

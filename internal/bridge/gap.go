@@ -111,6 +111,7 @@ func (a *agent) payDebts() error {
 		}
 		a.debts = a.debts[1:]
 	}
+	a.debts = nil // an agent who owes nothing holds no queue
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
 )
 
 // Progress is what can be seen of a trial while it runs.
@@ -33,3 +34,6 @@ func (t *Trial) Progress() Progress {
 	p.Last = slices.Clone(t.consumer.last)
 	return p
 }
+
+// Observed is what the simulated vendor saw its clients do.
+func (t *Trial) Observed() simulator.State { return t.simulator.State() }

@@ -53,11 +53,7 @@ func TestEndToEnd(t *testing.T) {
 			if s.gaps >= 0 && v.Gaps != s.gaps {
 				t.Errorf("got %d gaps, want %d", v.Gaps, s.gaps)
 			}
-			state := tr.simulator.State()
-			if state.PresenceChanges != 0 || state.Evictions != 0 || state.ClientFrames != 0 {
-				t.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames sent to the vendor",
-					state.PresenceChanges, state.Evictions, state.ClientFrames)
-			}
+			tr.onlyObserved(t)
 		})
 	}
 }
@@ -96,7 +92,7 @@ func resetAll(t *testing.T, tr *Trial) {
 
 func renew(t *testing.T, tr *Trial) {
 	until(t, "every worker has had three sockets, and two at a time", func() bool {
-		for _, w := range tr.simulator.State().Workers {
+		for _, w := range tr.Observed().Workers {
 			if w.Opened < 3 || w.Max < 2 {
 				return false
 			}
@@ -133,16 +129,16 @@ func sendMalformed(t *testing.T, tr *Trial) {
 func changeRoster(t *testing.T, tr *Trial) {
 	ids := tr.simulator.Ready().Workers
 	opened := map[string]int{}
-	for _, w := range tr.simulator.State().Workers {
+	for _, w := range tr.Observed().Workers {
 		opened[w.Worker] = w.Opened
 	}
 	tr.emit(t, 300)
 	tr.setRoster(t, ids[1:])
-	until(t, "the removed agent has no socket", func() bool { return tr.simulator.State().Workers[0].Now == 0 })
+	until(t, "the removed agent has no socket", func() bool { return tr.Observed().Workers[0].Now == 0 })
 	tr.setRoster(t, append(ids[1:], tr.simulator.AddWorker()))
 	until(t, "the added agent is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
 	tr.emit(t, 900)
-	for _, w := range tr.simulator.State().Workers {
+	for _, w := range tr.Observed().Workers {
 		if before, ok := opened[w.Worker]; ok && w.Opened != before {
 			t.Errorf("the session of %s was touched: %d sockets before, %d after", w.Worker, before, w.Opened)
 		}
@@ -202,6 +198,16 @@ func start(t *testing.T, o Options) *Trial {
 		t.Fatal(err)
 	}
 	return tr
+}
+
+// onlyObserved: no agent is disturbed by being watched.
+func (t *Trial) onlyObserved(tb *testing.T) {
+	tb.Helper()
+	state := t.Observed()
+	if state.PresenceChanges != 0 || state.Evictions != 0 || state.ClientFrames != 0 {
+		tb.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames and pings sent to the vendor",
+			state.PresenceChanges, state.Evictions, state.ClientFrames)
+	}
 }
 
 // patience is how long a condition may take to come true; only a test that fails waits for so long.
