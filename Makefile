@@ -21,7 +21,7 @@ test: ## Run go vet and all tests but the long ones of make e2e
 	$(GO) test -timeout 5m -parallel 4 $$($(GO) list ./... | grep -v /test/e2e)
 
 e2e: ## Run the long end-to-end tests: a thousand sessions, real processes (minutes; 4096 file descriptors)
-	$(GO) test -count 1 -timeout 10m -v ./test/e2e
+	$(GO) test -count 1 -timeout 10m -parallel 6 ./test/e2e
 
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -11,15 +13,24 @@ import (
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// onlyObserved: no agent is disturbed by being watched.
-func onlyObserved(t *testing.T, state simulator.State) {
-	t.Helper()
-	if state.PresenceChanges != 0 || state.Evictions != 0 || state.ClientFrames != 0 {
-		t.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames and pings sent to the vendor",
-			state.PresenceChanges, state.Evictions, state.ClientFrames)
+func TestMain(m *testing.M) {
+	var err error
+	if folder, err = os.MkdirTemp("", "taskbridge-e2e-"); err != nil {
+		panic(err)
 	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(folder)
+		os.Exit(code)
+	}))
+}
+
+// observed says what clients did that a mere observer does not.
+func observed(s simulator.State) error {
+	if s.PresenceChanges != 0 || s.Evictions != 0 || s.ClientFrames != 0 {
+		return fmt.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames and pings sent to the vendor",
+			s.PresenceChanges, s.Evictions, s.ClientFrames)
+	}
+	return nil
 }
 
 // patience is how long a condition may take to come true; only a test that fails waits for so long.

@@ -1,0 +1,253 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/ledger"
+	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
+)
+
+// program is the built program, made once in a folder of TestMain.
+var (
+	folder  string
+	program = sync.OnceValues(func() (string, error) {
+		path := filepath.Join(folder, "bridge")
+		out, err := exec.Command("go", "build", "-o", path, "../../cmd/bridge").CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("build: %w: %s", err, out)
+		}
+		return path, err
+	})
+)
+
+// process is one run of it.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr output
+	ended          chan struct{}
+}
+
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // its state says it
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // an error: it has ended
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%s %s wrote:\n%s", filepath.Base(path), args[0], p.stderr.String())
+		}
+	})
+	return p
+}
+
+// line waits for the first whole line that holds text, and reads it as JSON.
+func (o *output) line(t *testing.T, text string, into any) {
+	t.Helper()
+	until(t, "a line with "+text, func() bool {
+		for line := range strings.Lines(o.String()) {
+			if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
+				if err := json.Unmarshal([]byte(line), into); err != nil {
+					t.Fatalf("not JSON: %s", line)
+				}
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// rig is a simulator and a bridge with its broker, each a process (the broker is the bridge's).
+type rig struct {
+	vendor simulator.Ready
+	bridge *process
+	config string
+	broker string
+}
+
+const (
+	agents = 5
+	rate   = 100 // events per second
+)
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{}
+	sim := launch(t, "simulate", "taskrouter", "--listen", "127.0.0.1:0", "--workers", fmt.Sprint(agents), "--rate", fmt.Sprint(rate), "--heartbeat", "500ms")
+	sim.stdout.line(t, "{", &r.vendor)
+	dir := t.TempDir()
+	write(t, dir, "api-secret", r.vendor.APISecret)
+	r.config = write(t, dir, "bridge.yaml", fmt.Sprintf(`sources:
+  - name: simulator
+    taskrouter: {account: %s, workspace: %s, api_key: %s, api_secret_file: api-secret, event_bridge_url: "%s", agents: [%s]}
+sinks:
+  - name: facts
+    nats: {embedded: {dir: "%s"}, stream: FACTS}
+bridge: {silence_limit: 3s, refused_retry: 1s}
+health: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
+`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, r.vendor.EventBridgeURL, strings.Join(r.vendor.Workers, ", "), filepath.Join(dir, "nats")))
+	r.bridge = launch(t, "run", "-c", r.config)
+	var log struct{ URL string }
+	r.bridge.stderr.line(t, `"msg":"the broker runs in this process`, &log)
+	r.broker = log.URL
+	until(t, "every agent has a session", func() bool {
+		return !slices.ContainsFunc(r.state(t).Workers, func(w simulator.WorkerState) bool { return w.Now == 0 })
+	})
+	return r
+}
+
+func write(t *testing.T, dir, name, content string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// client keeps no connection: an idle one would look like a leak.
+var client = http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+
+// control asks the simulator; a body makes it a POST.
+func (r *rig) control(t *testing.T, path string, body any) []byte {
+	t.Helper()
+	var (
+		response *http.Response
+		err      error
+	)
+	if body == nil {
+		response, err = client.Get(r.vendor.ControlURL + path)
+	} else {
+		text, bad := json.Marshal(body)
+		if bad != nil {
+			t.Fatal(bad)
+		}
+		response, err = client.Post(r.vendor.ControlURL+path, "application/json", bytes.NewReader(text))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode > 299 {
+		t.Fatalf("%s: status %d, %v: %s", path, response.StatusCode, err, answer)
+	}
+	return answer
+}
+
+func (r *rig) state(t *testing.T) (s simulator.State) {
+	t.Helper()
+	if err := json.Unmarshal(r.control(t, "/state", nil), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (r *rig) ledger(t *testing.T) (entries []ledger.Entry) {
+	t.Helper()
+	for lines := json.NewDecoder(bytes.NewReader(r.control(t, "/ledger", nil))); lines.More(); {
+		var e ledger.Entry
+		if err := lines.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// stored reads the stream from its beginning.
+func (r *rig) stored(t *testing.T) (landed []ledger.Landed) {
+	t.Helper()
+	conn, err := nats.Connect(r.broker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.OrderedConsumer(t.Context(), "FACTS", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		batch, err := consumer.FetchNoWait(1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for m := range batch.Messages() {
+			n++
+			e, _, err := event.ParseStructured(m.Data())
+			if err != nil {
+				t.Fatal(err)
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				t.Fatal(err)
+			}
+			landed = append(landed, ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
+		}
+		if n == 0 {
+			return landed
+		}
+	}
+}
+
+// stop ends the bridge as a supervisor does; it delivers what it has.
+func (r *rig) stop(t *testing.T) {
+	t.Helper()
+	if err := r.bridge.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-r.bridge.ended
+	if code := r.bridge.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the bridge ended with exit code %d", code)
+	}
+}
