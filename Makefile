@@ -8,7 +8,7 @@ DEMO    ?=
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e lint clean help
+.PHONY: build demo test e2e verify lint clean help
 
 build: ## Build ./bin/bridge
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bridge ./cmd/bridge
@@ -20,7 +20,10 @@ test: ## Run go vet and all tests but the long ones of make e2e
 	$(GO) vet ./...
 	$(GO) test -timeout 5m -parallel 4 $$($(GO) list ./... | grep -v /test/e2e)
 
-e2e: ## Run the long end-to-end tests: a thousand sessions, real processes (minutes; 4096 file descriptors)
+e2e: ## Run the long end-to-end test of a thousand sessions (4096 file descriptors)
+	$(GO) test -count 1 -timeout 10m -v -run Storm ./test/e2e
+
+verify: ## Run all long end-to-end tests: also the built program against every fault of the simulator (minutes)
 	$(GO) test -count 1 -timeout 10m -parallel 6 ./test/e2e
 
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)

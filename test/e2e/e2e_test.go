@@ -1,5 +1,5 @@
-// Package e2e holds the end-to-end tests that are too long for `make test`: a thousand sessions, and the built program's own processes. .ci/run has
-// them as a stage; by hand: make e2e.
+// Package e2e holds the end-to-end tests that are too long for `make test`: a thousand sessions (make e2e, a stage of .ci/run), and the built program
+// against every fault of the simulator (make verify).
 package e2e
 
 import (
