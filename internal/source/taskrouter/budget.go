@@ -2,6 +2,7 @@ package taskrouter
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -27,21 +28,24 @@ func newBudget(perSecond float64) *budget {
 	return &budget{all: rate.NewLimiter(rate.Limit(perSecond), 1), filtered: rate.NewLimiter(filteredRate, 1)}
 }
 
-// wait returns nil when a request may be made; an error when ctx ends, or would end, before.
+// errBudget: ctx ends, or would end, before the budget has room.
+var errBudget = errors.New("no room in the request budget in time")
+
+// wait returns nil when a request may be made, else [errBudget].
 func (b *budget) wait(ctx context.Context, filtered bool) error {
 	if filtered {
-		if err := b.filtered.Wait(ctx); err != nil {
-			return err
+		if b.filtered.Wait(ctx) != nil {
+			return errBudget
 		}
 	}
-	if err := b.all.Wait(ctx); err != nil {
-		return err
+	if b.all.Wait(ctx) != nil {
+		return errBudget
 	}
 	b.mu.Lock()
 	until := b.until
 	b.mu.Unlock()
 	if !pause(ctx, time.Until(until)) {
-		return ctx.Err()
+		return errBudget
 	}
 	return nil
 }

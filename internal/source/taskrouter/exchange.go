@@ -3,6 +3,7 @@ package taskrouter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,25 +58,30 @@ func (s *Source) exchange(req *http.Request, what string, p purpose) (answer gjs
 	return answer, resp.Header, f
 }
 
-// persist calls try until it succeeds, is refused, or the time that ctx leaves is too short for another attempt. ctx has a deadline.
+// persist calls try until it succeeds, is refused, or the time that ctx leaves is too short for another attempt. ctx has a deadline. An attempt that
+// our own limits have cut says nothing of the vendor: the one before it counts.
 func persist(ctx context.Context, p purpose, try func() *failure) *failure {
 	backoff := retry.Backoff{Base: 500 * time.Millisecond, Cap: 5 * time.Second, Healthy: time.Hour}
+	var last *failure
 	for {
 		f := try()
 		if f == nil || f.class == refused || f.class == permanent {
 			return f
 		}
+		cut := ctx.Err() != nil || errors.Is(f.err, errBudget)
+		if !cut || last == nil {
+			last = f
+		}
 		wait := f.after + backoff.Next(0, retry.Jitter)
 		end, _ := ctx.Deadline()
-		if time.Now().Add(wait).After(end) {
-			if f.after > 0 {
-				return f // the server named a time, which the next attempt should keep
-			}
-			return fail(f.class, p.reason, fmt.Errorf("no %s in time: %w", p.reason, f.err))
+		switch {
+		case cut:
+		case f.after > 0 && time.Now().Add(wait).After(end):
+			return f // the server named a time, which the next attempt should keep
+		case time.Now().Add(wait).Before(end) && pause(ctx, wait):
+			continue
 		}
-		if !pause(ctx, wait) {
-			return fail(again, p.reason, ctx.Err())
-		}
+		return fail(last.class, p.reason, fmt.Errorf("no %s in time: %w", p.reason, last.err))
 	}
 }
 

@@ -114,7 +114,7 @@ func port(u *url.URL) string {
 // page reads one page, as soon as the budget has room for it.
 func (s *Source) page(ctx context.Context, target string, filtered bool) (gjson.Result, *failure) {
 	if err := s.budget.wait(ctx, filtered); err != nil {
-		return gjson.Result{}, fail(again, "list", fmt.Errorf("list workers: wait for the request budget: %w", err))
+		return gjson.Result{}, fail(again, "list", fmt.Errorf("list workers: %w", err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.RequestTimeout))
 	defer cancel()
