@@ -27,8 +27,7 @@ type fleet struct {
 
 	mu      sync.Mutex
 	members map[source.Agent]*member // the roster
-	order   []*member                // the roster and those who are leaving, in the order of arrival, so that a run can be repeated
-	owing   []*agent                 // off the roster, with gaps that the log had no room for
+	order   []*member                // the roster and those who have not gone yet, in the order of arrival, so that a run can be repeated
 	budget  *rate.Limiter            // of dials
 	counted time.Time                // when the metrics last were
 	closing bool
@@ -38,8 +37,11 @@ type fleet struct {
 type member struct {
 	*agent
 	source        source.Source
-	leaving       bool    // off the roster; her sessions are being ended
-	after         *member // the same agent, leaving: her session ends before this one's begins
+	leaving       bool      // off the roster; her sessions are being ended
+	left          time.Time // when the last of them had ended
+	farewell      *session  // in whose name her removal is to be told; nil: it is not, or has been
+	gone          bool      // nothing is left to tell of her
+	after         *member   // the same agent, leaving: she has gone before this one's session begins
 	current, next *attempt
 	due           time.Time // not to be dialled before
 	backoff       retry.Backoff
@@ -131,37 +133,44 @@ func (m *member) leave() {
 	}
 }
 
-// leaving is the member with that id who left last and still has a session, nil where there is none.
+// leaving is the member with that id who left last and has not gone, nil where there is none.
 func (f *fleet) leaving(id string) *member {
 	for _, m := range slices.Backward(f.order) {
-		if m.leaving && m.ID == id && m.busy() {
+		if m.leaving && m.ID == id {
 			return m
 		}
 	}
 	return nil
 }
 
-// busy reports whether m has a session that has not ended; a nil m has none.
-func (m *member) busy() bool { return m != nil && (m.current != nil || m.next != nil) }
-
-// forget drops who is leaving and has no session left.
+// forget drops who is leaving, once no session is left and all is told of her. It is called with f.mu held.
 func (f *fleet) forget() {
+	now := f.now()
 	f.order = slices.DeleteFunc(f.order, func(m *member) bool {
-		gone := m.leaving && !m.busy()
-		if gone {
-			f.owing = append(f.owing, m.agent)
+		if !m.leaving || m.current != nil || m.next != nil {
+			return false
 		}
-		return gone
+		if m.left.IsZero() {
+			m.left = now
+		}
+		m.gone = m.settle() == nil
+		return m.gone
 	})
 }
 
-// settle tells what is owed of agents who are gone. It is called with f.mu held.
-func (f *fleet) settle() {
-	f.owing = slices.DeleteFunc(f.owing, func(a *agent) bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.payDebts() == nil && a.tellRest() == nil
-	})
+// settle tells what is still to be told of m when she has no session any more; an error says that the log has no room for all of it.
+func (m *member) settle() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.payDebts(); err != nil {
+		return err
+	}
+	if m.leaving {
+		if err := m.tellRemoval(); err != nil {
+			return err
+		}
+	}
+	return m.tellRest()
 }
 
 // tickEvery is the fleet loop's period: short beside every time-out it serves, and long enough to cost nothing with 10,000 agents.
@@ -202,16 +211,11 @@ func (f *fleet) run(ctx context.Context) {
 // settleAll tells, after run, what is still owed of anybody: while the log is delivered, it gets room. It returns when all is told or ctx ends.
 func (f *fleet) settleAll(ctx context.Context) {
 	f.mu.Lock()
-	for _, m := range f.order {
-		f.owing = append(f.owing, m.agent)
-	}
+	owing := slices.Clone(f.order)
 	f.mu.Unlock()
 	for {
-		f.mu.Lock()
-		f.settle()
-		left := len(f.owing)
-		f.mu.Unlock()
-		if left == 0 {
+		owing = slices.DeleteFunc(owing, func(m *member) bool { return m.settle() == nil })
+		if len(owing) == 0 {
 			return
 		}
 		select {
@@ -237,7 +241,7 @@ func (f *fleet) tick() {
 		return
 	}
 	now := f.now()
-	f.settle()
+	f.forget()
 	var due []*member
 	for _, m := range f.order {
 		if f.look(m, now) {
@@ -270,7 +274,7 @@ func (f *fleet) look(m *member, now time.Time) bool {
 		m.current.cancel(errReplaced)
 		return false
 	}
-	if !m.after.busy() {
+	if m.after != nil && m.after.gone {
 		m.after = nil
 	}
 	switch {
@@ -383,7 +387,7 @@ func (f *fleet) judge(m *member, s *session, err error, now time.Time) ending {
 	case errors.Is(err, errSilence):
 		return ending{cause: event.CauseSilence, reason: "silence"}
 	case m.leaving:
-		return ending{reason: "removed", removed: true}
+		return ending{reason: removed, removed: true}
 	case errors.Is(err, errReplaced):
 		return ending{cause: event.CauseHandover, reason: "replaced"}
 	case m.shortCloses >= evictedAfter:

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -302,4 +304,94 @@ func TestIDsAreNeverMadeTwice(t *testing.T) {
 	if want := 3 * 3; len(seen) != want { // ready, unmapped, lost
 		t.Errorf("got %d events, want %d", len(seen), want)
 	}
+}
+
+// An agent removed while nothing was received for her has a gap that nobody else would end.
+func TestARemovalEndsTheGap(t *testing.T) {
+	for _, dialling := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dialling=%v", dialling), func(t *testing.T) {
+			st := newStage(t, Options{}, 1)
+			d, _ := st.dialled()
+			d.s.Up(source.Live, st.clock, time.Time{})
+			heard := st.clock
+			st.fleet.ended(d.m, d.s, retry.Reasonf("reset", "reset"))
+			if dialling {
+				d, _ = st.dialled()
+			}
+			st.told()
+			if err := st.SetRoster(nil); err != nil {
+				t.Fatal(err)
+			}
+			st.pass(time.Second)
+			removed := st.clock
+			if dialling {
+				st.fleet.ended(d.m, d.s, errRemoved)
+			} else {
+				removed = removed.Add(-time.Second)
+			}
+			st.pass(time.Minute)
+			events := st.told()
+			if len(events) != 2 {
+				t.Fatalf("got %d records, want the gap's end and the agent's", len(events))
+			}
+			gap, lost := events[0], events[1]
+			if g := gap.Data.Gap; gap.Type != event.SessionGap || g.State != event.GapClosed || g.Result != event.ResultUnrecoverable ||
+				g.From != event.InstantOf(heard) || g.To != event.InstantOf(removed) {
+				t.Errorf("got %s %+v, want the gap from %v closed at %v, unrecoverable", gap.Type, g, heard, removed)
+			}
+			if s := gap.Data.Session; s.State != event.SessionStateLost || s.Reason != "removed" {
+				t.Errorf("the gap's end says of the session %+v, want lost, removed", s)
+			}
+			if s := lost.Data.Session; lost.Type != event.SessionLost || s.Reason != "removed" || s.Continuity != "" || lost.Time != event.InstantOf(removed) {
+				t.Errorf("got %s at %v with %+v, want session.lost, removed, at %v", lost.Type, lost.Time, s, removed)
+			}
+			if n := len(st.fleet.order); n != 0 {
+				t.Errorf("%d agents are kept after all was told of them", n)
+			}
+		})
+	}
+}
+
+// Who comes back at once waits until the log has had room for the end of what was before: a removal stored behind the new session would unsay it.
+func TestAReturnWaitsForTheRemovalToBeTold(t *testing.T) {
+	st := newStage(t, Options{}, 1)
+	full := &fullLog{Log: st.log}
+	st.fleet.log = full
+	d, _ := st.dialled()
+	d.s.Up(source.Live, st.clock, time.Time{})
+	st.fleet.ended(d.m, d.s, retry.Reasonf("reset", "reset"))
+	st.told()
+	full.full = true
+	roster := []source.Agent{d.m.Agent}
+	if err := errors.Join(st.SetRoster(nil), st.SetRoster(roster)); err != nil {
+		t.Fatal(err)
+	}
+	dials := len(st.dials)
+	st.pass(time.Minute)
+	if n := len(st.dials) - dials; n != 0 || len(st.told()) != 0 {
+		t.Fatalf("got %d dials and records while the log is full, want none", n)
+	}
+	full.full = false
+	d, _ = st.dialled()
+	d.s.Up(source.Live, st.clock, time.Time{})
+	var types []event.Type
+	for _, e := range st.told() {
+		types = append(types, e.Type)
+	}
+	if want := []event.Type{event.SessionGap, event.SessionLost, event.SessionReady}; !slices.Equal(types, want) {
+		t.Errorf("got %v, want %v", types, want)
+	}
+}
+
+// fullLog has no room while full is set, not even in its reserve.
+type fullLog struct {
+	spool.Log
+	full bool
+}
+
+func (l *fullLog) Append(c spool.Class, e *event.Encoded) (spool.Pos, error) {
+	if l.full {
+		return 0, spool.ErrFull
+	}
+	return l.Log.Append(c, e)
 }

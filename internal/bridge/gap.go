@@ -19,6 +19,9 @@ type ending struct {
 	removed bool // the agent was taken off the roster: that nobody listens is no gap
 }
 
+// removed is the reason of the end of what was received of an agent who is off the roster.
+const removed = "removed"
+
 // endingOf reads a source's error. A few reasons are causes of their own; everything else is a lost connection.
 func endingOf(err error) ending {
 	reason := retry.ReasonOf(err)
@@ -105,7 +108,7 @@ func (a *agent) payDebts() error {
 		}
 		if !d.to.IsZero() {
 			gap := a.view.OpenGap(d.feed.String())
-			if err := a.tellClosed(*gap, d.to, d.incarnation); err != nil {
+			if err := a.tellClosed(*gap, d.to, received(d.incarnation)); err != nil {
 				return err
 			}
 		}
@@ -116,7 +119,7 @@ func (a *agent) payDebts() error {
 }
 
 func (a *agent) closeGap(s *session, g mapping.Gap, to time.Time) error {
-	if err := a.tellClosed(g, to, s.incarnation); err != nil {
+	if err := a.tellClosed(g, to, received(s.incarnation)); err != nil {
 		return err
 	}
 	a.logger.Info("gap closed", zap.String("agent", a.ID), zap.String("feed", g.Feed), zap.String("cause", string(g.Cause)),
@@ -132,14 +135,48 @@ func (a *agent) tellOpened(d debt) error {
 	return a.tell(spool.Reserve, e)
 }
 
+// tellRemoval ends the gaps of a member who was taken off the roster while nothing was received for her: from then on nobody listens, on purpose,
+// and that is no gap. Her session.lost, told when the gap began, did not say so, and is told again. Who was received until she was removed has no
+// gap and needs no second record: see tellEnd.
+func (m *member) tellRemoval() error {
+	for _, f := range []source.Feed{source.Live, source.State} {
+		gap := m.view.OpenGap(f.String())
+		if gap == nil {
+			continue
+		}
+		if m.farewell == nil {
+			m.farewell = &session{agent: m.agent, incarnation: m.newIncarnation()}
+		}
+		if err := m.tellClosed(*gap, m.left, &event.Session{
+			Incarnation: m.farewell.incarnation, State: event.SessionStateLost, Continuity: event.ContinuityGap, Reason: removed,
+		}); err != nil {
+			return err
+		}
+	}
+	if m.farewell == nil {
+		return nil
+	}
+	if err := m.tellSession(event.SessionLost, m.farewell, event.SessionStateLost, "", removed, m.left); err != nil {
+		return err
+	}
+	m.farewell = nil
+	m.logger.Info("agent removed while nothing was received; her gap ends", zap.String("agent", m.ID))
+	return nil
+}
+
+// received is what the end of a gap says of the session that ends it.
+func received(incarnation string) *event.Session {
+	return &event.Session{Incarnation: incarnation, State: event.SessionLive, Continuity: event.ContinuityGap}
+}
+
 // tellClosed tells the end of a gap. Without a History nothing can be fetched: the record is final.
-func (a *agent) tellClosed(g mapping.Gap, to time.Time, incarnation string) error {
+func (a *agent) tellClosed(g mapping.Gap, to time.Time, s *event.Session) error {
 	from := g.From.Time()
 	if to.Before(from) { // the new session began to receive before the old one was last heard
 		to = from
 	}
 	e := a.gapEvent(g.Feed, g.Number, event.GapClosed, 1, to)
-	e.Data.Session = &event.Session{Incarnation: incarnation, State: event.SessionLive, Continuity: event.ContinuityGap}
+	e.Data.Session = s
 	d := e.Data.Gap
 	d.From, d.To, d.Cause, d.DurationMS = g.From, event.InstantOf(to), g.Cause, event.Some(to.Sub(from).Milliseconds())
 	d.Result, d.Note = event.ResultUnrecoverable, "no back-fill"

@@ -37,13 +37,15 @@ type feed struct {
 var _ source.Intake = (*session)(nil)
 
 func (a *agent) newSession() *session {
-	s := &session{
-		agent: a, incarnation: fmt.Sprintf("%s-%d-%d", a.BridgeID, a.started.UnixMilli(), a.heart.sessions.Add(1)), dialled: a.now(),
-	}
+	s := &session{agent: a, incarnation: a.newIncarnation(), dialled: a.now()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sessions = append(a.sessions, s)
 	return s
+}
+
+func (h *heart) newIncarnation() string {
+	return fmt.Sprintf("%s-%d-%d", h.BridgeID, h.started.UnixMilli(), h.sessions.Add(1))
 }
 
 // Up implements source.Intake: the feed's gap closes, and session.ready says what came before.

@@ -102,9 +102,7 @@ type cover struct {
 
 func (l *tapedLog) Append(c spool.Class, e *event.Encoded) (spool.Pos, error) {
 	if l.w.dropGaps && e.Header.Type == event.SessionGap {
-		if d, err := e.Decode(); err == nil && d.Data.Gap.State == event.GapOpened {
-			return 0, nil
-		}
+		return 0, nil
 	}
 	pos, err := l.Log.Append(c, e)
 	if err != nil {

@@ -492,6 +492,16 @@ func (w *world) verdict() []string {
 		newest[r.Key] = max(newest[r.Key], r.Pos)
 	}
 	bad = append(bad, w.log.disorder...)
+	// At rest no gap is open, not even one of who left in it.
+	for _, id := range sortedKeys(w.log.covers) {
+		for _, c := range w.log.covers[id] {
+			for _, subject := range sortedKeys(c.gaps) {
+				if c.gaps[subject].State == event.GapOpened {
+					say("open at rest: %s", subject)
+				}
+			}
+		}
+	}
 	// The live view is the fold of what was told; when it last forgot differs, for a refusal may have come before the fold's first event.
 	for _, m := range w.bridge.fleet.order {
 		fold := mapping.NewView(m.Agent)
