@@ -61,7 +61,7 @@ var table = map[string]struct {
 	"task.updated":                       {event.TaskUpdated, "updated", byVersion},
 	"task.canceled":                      {event.TaskCanceled, "canceled", once},
 	"task.completed":                     {event.TaskCompleted, "completed", once},
-	"task.wrapup":                        {event.TaskWrapping, "wrapping", once},
+	"task.wrapup":                        {event.TaskWrapping, "wrapping", byVersion},
 	"task.transfer-initiated":            {event.TaskTransferInitiated, "transfer_initiated", once},
 	"task.transfer-attempt-failed":       {event.TaskTransferAttemptFailed, "transfer_attempt_failed", byStamp},
 	"task.transfer-completed":            {event.TaskTransferSucceeded, "transfer_succeeded", once},

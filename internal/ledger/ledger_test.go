@@ -62,7 +62,7 @@ func TestIdentity(t *testing.T) {
 		"task.updated":                       {"WT1", "1", "task.updated", "WT1:updated:7"},
 		"task.canceled":                      {"WT1", "1", "task.canceled", "WT1:canceled"},
 		"task.completed":                     {"WT1", "1", "task.completed", "WT1:completed"},
-		"task.wrapup":                        {"WT1", "1", "task.wrapping", "WT1:wrapping"},
+		"task.wrapup":                        {"WT1", "1", "task.wrapping", "WT1:wrapping:7"},
 		"task.transfer-initiated":            {"TT1", "1", "task.transfer_initiated", "TT1:transfer_initiated"},
 		"task.transfer-attempt-failed":       {"TT1", "1767323200", "task.transfer_attempt_failed", "TT1:transfer_attempt_failed:1767323200"},
 		"task.transfer-completed":            {"TT1", "1", "task.transfer_succeeded", "TT1:transfer_succeeded"},

@@ -19,11 +19,18 @@ func (c *call) task(t event.Type, o gjson.Result) reason {
 	case event.ReservationFailed:
 		id = k.id + ":reservation_failed"
 		fallthrough
-	case event.TaskUpdated: // the others happen once in a task's life
+	case event.TaskUpdated:
 		if !k.version.OK { // several changes may share a second: an id made of it would hide all but the first
 			return missingField
 		}
 		id += ":" + strconv.FormatInt(k.version.V, 10)
+	case event.TaskWrapping: // after a transfer two agents hold the task, and the vendor may tell of each when she wraps up (section 9)
+		stamp := versionOr(k.version, k.updated)
+		if stamp == "" {
+			return missingField
+		}
+		id += ":" + stamp
+	default: // ends of a task, of which there is one
 	}
 	if c.view.Told(id) {
 		return ""
