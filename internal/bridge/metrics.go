@@ -13,7 +13,7 @@ type Metrics struct {
 	sessions *prometheus.GaugeVec
 	dials    prometheus.Counter
 	ends     *prometheus.CounterVec
-	frames   [5]prometheus.Counter // by outcome
+	frames   [6]prometheus.Counter // by outcome
 	beats    prometheus.Counter
 	events   *prometheus.CounterVec
 	gaps     *prometheus.CounterVec
@@ -79,7 +79,7 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		lanes:      gauge("busy_lanes", "Lanes with something to deliver, out or waiting for a retry.", "sink"),
 		oldest:     gauge("oldest_unconfirmed_age_seconds", "Age of the oldest event not confirmed by the broker; 0 when there is none.", "sink"),
 	}
-	frames := counter("frames_total", "Content frames received, by outcome.", "outcome")
+	frames := counter("frames_total", "Content frames received, by outcome; collided: an agent was back in an activity within a second, which cannot be told because its id was.", "outcome")
 	for i, o := range mapping.Outcomes {
 		m.frames[i] = frames.WithLabelValues(o.String())
 	}

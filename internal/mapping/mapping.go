@@ -21,20 +21,22 @@ type Mapper interface {
 // Outcome is what became of one content frame. Every frame has exactly one.
 type Outcome uint8
 
-// Mapped: at least one event. Repeat: well understood, and nothing new. Control: protocol housekeeping. Unmapped: not understood; a
-// bridge.unmapped event says so. Discarded is the intake's: the log refused the frame's events, and a gap covers it.
+// Mapped: at least one event. Repeat: well understood, and nothing new. Collided: news that cannot be told, because another fact has had its id; see
+// docs/events.md. Control: protocol housekeeping. Unmapped: not understood; a bridge.unmapped event says so. Discarded is the intake's: the log
+// refused the frame's events, and a gap covers it.
 const (
 	Mapped Outcome = iota
 	Repeat
+	Collided
 	Control
 	Unmapped
 	Discarded
 )
 
 // Outcomes lists them in order, for metrics.
-var Outcomes = []Outcome{Mapped, Repeat, Control, Unmapped, Discarded}
+var Outcomes = []Outcome{Mapped, Repeat, Collided, Control, Unmapped, Discarded}
 
-var outcomeNames = [...]string{"mapped", "repeat", "control", "unmapped", "discarded"}
+var outcomeNames = [...]string{"mapped", "repeat", "collided", "control", "unmapped", "discarded"}
 
 // String is the outcome's metric label.
 func (o Outcome) String() string { return outcomeNames[o] }

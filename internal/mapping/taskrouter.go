@@ -63,6 +63,8 @@ func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error)
 		return Unmapped
 	case c.emitted:
 		return Mapped
+	case c.collided:
+		return Collided
 	}
 	return Repeat
 }
@@ -119,8 +121,9 @@ type call struct {
 	received event.Instant
 	emit     func(*event.Event) error
 
-	emitted bool
-	failed  bool // emit refused an event: nothing more is told
+	emitted  bool
+	collided bool // something new was not told because its id was
+	failed   bool // emit refused an event: nothing more is told
 }
 
 // telling is an event and its blocks in one allocation.

@@ -37,6 +37,7 @@ func (c *call) worker(t event.Type, o gjson.Result) reason {
 		id = w.id + ":attributes_changed:" + stamp
 	}
 	if c.view.Told(id) {
+		c.collided = t == event.AgentActivityChanged && !c.fromSnapshot() && w.returned(&c.view.Activity)
 		return ""
 	}
 	before := &c.view.Activity
@@ -63,6 +64,14 @@ func (c *call) worker(t event.Type, o gjson.Result) reason {
 	c.raw(e, o)
 	c.tell(e)
 	return ""
+}
+
+// returned reports whether w is back in an activity that she left in this very second: the last one told is another, of the same second, and older.
+// The vendor dates activities in seconds and every feed must make the same id of the same fact, so the two changes to this activity have one. Only a
+// version proves it: without one w may as well be a repeat by another socket, of what came before the last one told. Snapshots show the same again
+// and again, and are not asked.
+func (w *workerObject) returned(last *Activity) bool {
+	return last.ID != w.activityID && last.Since == w.since && older(last.Revision, w.version)
 }
 
 // channel tells the capacity and availability of one of the agent's channels. Two of the vendor's events become one type: both carry the whole
