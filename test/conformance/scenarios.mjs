@@ -282,6 +282,30 @@ export const scenarios = [
             await client.met();
         },
     },
+    {
+        name: '26 the order of the start-up reads',
+        async run({ simulator, start }) {
+            // The answer comes late, so that reads which did not wait for it would be answered first.
+            await simulator.fault('slow', { route: 'GET Workers/{WK}', delay_ms: 500 });
+            const client = start({ TR_EXPECT: 'ready' });
+            await client.met();
+            const [first, ...rest] = (await simulator.state()).workers[0].answered;
+            assert.equal(first, 'GET Workers/{WK} v1');
+            assert.deepEqual(rest.sort(), ['GET Activities v1', 'GET Workers/{WK}/Reservations v2', 'GET Workers/{WK}/WorkerChannels v1']);
+        },
+    },
+    {
+        name: '27 Flex: offline without a socket',
+        simulator: ['--flex', '--offline-after', '1h'],
+        async run({ simulator, start }) {
+            await simulator.do('worker.activity', { worker: simulator.worker, activity: 'Available' });
+            const activity = async () => (await simulator.state()).workers[0].activity;
+            const client = start({ TR_ON_READY: 'disconnect', TR_SET_OFFLINE: 'true', TR_TIMEOUT_MS: '4000' });
+            await client.seen('ready');
+            assert.equal(await activity(), 'Available');
+            await until(async () => await activity() === 'Offline');
+        },
+    },
     // Negative control: were the SDK not to notice a missing field, or this program not to notice the SDK, all of the above would prove nothing.
     {
         name: '25 negative control: a field left out',

@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-const maxCommand = 1 << 20 // bytes
+const (
+	maxCommand    = 1 << 20 // bytes
+	startCommands = 4       // what the vendor's SDK begins with (section 5)
+)
 
 // command is a request in a POST's body. Its content type is not reliable (section 7.1).
 type command struct {
@@ -25,8 +28,13 @@ type postKey struct {
 
 // serveCommand answers what commands has (sections 5 and 7.4); any other command is 404.
 func (s *Simulator) serveCommand(rw http.ResponseWriter, r *http.Request) {
-	route, payload, delay, err := s.execute(rw, r)
-	pause(r, delay)
+	x, err := s.execute(rw, r)
+	pause(r, x.delay)
+	s.mu.Lock()
+	if x.by != nil && len(x.by.answered) < startCommands {
+		x.by.answered = append(x.by.answered, x.route+" "+r.Header.Get("apiVersion"))
+	}
+	s.mu.Unlock()
 	status := http.StatusOK
 	if err != nil {
 		status = writeError(rw, err)
@@ -34,10 +42,10 @@ func (s *Simulator) serveCommand(rw http.ResponseWriter, r *http.Request) {
 		writeJSON(rw, status, struct {
 			EventType *string `json:"event_type"`
 			Payload   any     `json:"payload"`
-		}{nil, payload})
+		}{nil, x.payload})
 	}
 	s.mu.Lock()
-	s.posts[postKey{route, status}]++
+	s.posts[postKey{x.route, status}]++
 	s.mu.Unlock()
 }
 
@@ -54,47 +62,55 @@ func pause(r *http.Request, delay time.Duration) {
 	}
 }
 
-func (s *Simulator) execute(rw http.ResponseWriter, r *http.Request) (route string, payload any, delay time.Duration, err error) {
-	const unknown = "other"
+// execution is what became of a command, beside its error.
+type execution struct {
+	route   string // as State counts it; "other" for what is not understood
+	by      *worker
+	payload any
+	delay   time.Duration // of the answer
+}
+
+func (s *Simulator) execute(rw http.ResponseWriter, r *http.Request) (x execution, err error) {
+	x.route = "other"
 	var c command
 	if err := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxCommand)).Decode(&c); err != nil {
-		return unknown, nil, 0, badRequest("The request body is not a JSON command")
+		return x, badRequest("The request body is not a JSON command")
 	}
 	g, err := s.verify(c.Token)
 	if err != nil {
-		return unknown, nil, 0, err
+		return x, err
 	}
 	path, ok := strings.CutPrefix(c.URL, "Workspaces/"+s.o.Workspace+"/")
 	if !ok {
-		return unknown, nil, 0, forbidden("The token grants no access to this URL")
+		return x, forbidden("The token grants no access to this URL")
 	}
 	resource, sids := parsePath(path)
 	if sid, ok := sids["WK"]; ok && sid != g.worker && !g.supervisor {
-		return unknown, nil, 0, forbidden("The token is for another worker")
+		return x, forbidden("The token is for another worker")
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	route = c.Method + " " + resource
+	route := c.Method + " " + resource
 	op, ok := commands[route]
 	if !ok {
-		return unknown, nil, 0, errNotFound
+		return x, errNotFound
 	}
-	var failure error
-	if delay, failure = s.hinder(route, s.world.worker(g.worker)); failure != nil {
-		return route, nil, delay, failure
+	x.route, x.by = route, s.world.worker(g.worker)
+	if x.delay, err = s.hinder(route, x.by); err != nil {
+		return x, err
 	}
 	if op.version == "v2" && r.Header.Get("apiVersion") != "v2" {
-		return route, nil, delay, badRequest("%s needs the header apiVersion: v2", route)
+		return x, badRequest("%s needs the header apiVersion: v2", route)
 	}
 	request := request{world: s.world, params: c.Params, ifMatch: r.Header.Get("If-Match")}
 	if err := request.resolve(sids); err != nil {
-		return route, nil, delay, err
+		return x, err
 	}
 	s.holdUntil = time.Now().Add(s.o.EventDelay)
 	defer func() { s.holdUntil = time.Time{} }()
-	payload, err = op.run(&request)
-	return route, payload, delay, err
+	x.payload, err = op.run(&request)
+	return x, err
 }
 
 var errNotFound = &statusError{status: http.StatusNotFound, message: "The requested resource was not found"}

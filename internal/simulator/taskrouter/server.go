@@ -38,23 +38,23 @@ func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn, err := s.upgrader.Upgrade(rw, r, nil)
-	if err != nil {
-		s.log.Debug("not a WebSocket handshake", zap.Error(err))
+	s.mu.Lock()
+	w := s.world.worker(g.worker) // nil: removed since she was admitted
+	if w != nil {
+		w.upgrading--
+	}
+	if err != nil || w == nil || s.closing {
+		s.mu.Unlock()
+		if err != nil {
+			s.log.Debug("not a WebSocket handshake", zap.Error(err))
+		} else {
+			_ = conn.Close()
+		}
 		return
 	}
 	defer func() { _ = conn.Close() }() // most often closed already
 
 	q := r.URL.Query()
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		return
-	}
-	w := s.world.worker(g.worker)
-	if w == nil { // removed since admit
-		s.mu.Unlock()
-		return
-	}
 	k := newSocket(conn, w)
 	k.offline = q.Get("setWorkerOfflineIfDisconnected") != "false" // true is the documented default
 	s.sockets.Add(1)                                               // under mu, so that it cannot come after Run's Wait
@@ -69,8 +69,9 @@ func (s *Simulator) serveSocket(rw http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 
 	go k.write(s.o.Heartbeat, &s.ledger) // ends before this handler does
-	k.read(s.countClientFrame)
+	clean := k.read(s.countClientFrame)
 	s.mu.Lock()
+	k.clean = clean
 	s.detach(k)
 	s.mu.Unlock()
 	k.stop(ending{})
@@ -93,8 +94,16 @@ func (s *Simulator) admit(r *http.Request) (grant, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.lasting("refuse", s.world.worker(g.worker), now); f != nil {
+	w := s.world.worker(g.worker)
+	if f := s.lasting("refuse", w, now); f != nil {
 		return grant{}, &statusError{status: f.Code, message: "Refused by an injected fault"}
+	}
+	if w != nil { // not removed since verify
+		evicts := r.URL.Query().Get("closeExistingSessions") == "true"
+		if s.o.Sockets > 0 && !evicts && len(w.sockets)+w.upgrading >= s.o.Sockets {
+			return grant{}, &statusError{status: http.StatusTooManyRequests, message: "The worker has as many sockets as are allowed"}
+		}
+		w.upgrading++
 	}
 	return g, nil
 }

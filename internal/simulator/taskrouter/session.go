@@ -38,7 +38,9 @@ func (s *Simulator) attach(k *socket, g grant, closeOthers bool) {
 	}
 	k.enqueue(first)
 	k.enqueue(heartbeat)
+	w.stay()
 	w.sockets = append(w.sockets, k)
+	w.answered = nil
 	w.opened++
 	w.maxSockets = max(w.maxSockets, len(w.sockets))
 	if s.lasting("early-event", w, now) != nil {
@@ -59,6 +61,44 @@ func (s *Simulator) detach(k *socket) {
 	}
 	k.worker.sockets = slices.Delete(k.worker.sockets, i, i+1)
 	if k.offline && len(k.worker.sockets) == 0 {
-		s.presenceChanges++
+		s.presenceChanges++ // in other workspaces than Flex's too: an observer must say false everywhere
+		s.leave(k.worker, k.clean)
+	}
+}
+
+// afterGoodbye is how long after a clean close a Flex worker goes offline (section 11).
+const afterGoodbye = time.Second
+
+// leave lets a Flex worker whose last socket has gone go offline, unless another one comes first. The caller holds the simulator's lock.
+func (s *Simulator) leave(w *worker, clean bool) {
+	if !s.o.Flex || s.closing {
+		return
+	}
+	after := s.o.OfflineAfter
+	if clean {
+		after = min(after, afterGoodbye)
+	}
+	w.stay()
+	var timer *time.Timer
+	timer = time.AfterFunc(after, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch {
+		case w.goes != timer || s.world.worker(w.sid) == nil: // a socket has come, the simulator stops, or she was dismissed
+		case w.activity != offline && !s.world.mayBecome(w, offline):
+			timer.Reset(time.Second)
+		default:
+			w.goes = nil
+			s.world.moveWorker(w, offline, false)
+		}
+	})
+	w.goes = timer
+}
+
+// stay is the opposite of leave. The caller holds the simulator's lock.
+func (w *worker) stay() {
+	if w.goes != nil {
+		w.goes.Stop()
+		w.goes = nil
 	}
 }

@@ -36,6 +36,9 @@ type Options struct {
 	TokenLifetime   time.Duration // no session is longer, even if its token is; 0: no such limit
 	EventDelay      time.Duration // from a command to its events on the sockets, so that its answer is first; default 20 ms
 	KeepAfterExpiry bool          // leave sockets open when their token expires
+	Sockets         int           // of one worker at the same time, at most; further upgrades get 429; 0: any number
+	Flex            bool          // the workspace is one of Flex: workers without a socket go offline
+	OfflineAfter    time.Duration // in Flex, how long after a lost connection; default 30 s. After a clean close 1 s, if that is less
 }
 
 func (o *Options) setDefaults() error {
@@ -62,8 +65,11 @@ func (o *Options) setDefaults() error {
 	if o.EventDelay == 0 {
 		o.EventDelay = 20 * time.Millisecond
 	}
-	if o.Workers < 1 || o.Rate < 0 || o.Heartbeat < 0 || o.TokenLifetime < 0 || o.EventDelay < 0 {
-		return errors.New("simulator: workers must be at least 1; rate, heartbeat, token lifetime and event delay not negative")
+	if o.OfflineAfter == 0 {
+		o.OfflineAfter = 30 * time.Second
+	}
+	if o.Workers < 1 || o.Sockets < 0 || o.Rate < 0 || min(o.Heartbeat, o.TokenLifetime, o.EventDelay, o.OfflineAfter) < 0 {
+		return errors.New("simulator: workers must be at least 1; sockets, rate and durations not negative")
 	}
 	return nil
 }
@@ -174,6 +180,9 @@ func (s *Simulator) closeSockets() {
 	for _, k := range s.allSockets() {
 		s.detach(k)
 		k.stop(ending{code: websocket.CloseGoingAway, reason: "simulator stops"})
+	}
+	for _, w := range s.world.workers {
+		w.stay()
 	}
 }
 

@@ -50,7 +50,8 @@ type socket struct {
 	conn    *websocket.Conn
 	worker  *worker
 	expires time.Time // when the server ends the session; zero: never
-	offline bool      // losing the last socket sets the worker offline
+	offline bool      // losing the last socket may set the worker offline
+	clean   bool      // the client has closed it by a close frame
 
 	mu           sync.Mutex
 	queue        []frame
@@ -243,8 +244,8 @@ func (k *socket) reset() {
 	_ = k.conn.Close()
 }
 
-// read counts the frames that the client sends, through count, and returns when the connection has ended.
-func (k *socket) read(count func()) {
+// read counts the frames that the client sends, through count, and returns when the connection has ended; clean if by a close frame.
+func (k *socket) read(count func()) (clean bool) {
 	k.conn.SetReadLimit(maxReceived)
 	k.conn.SetPingHandler(func(data string) error {
 		count()
@@ -256,7 +257,7 @@ func (k *socket) read(count func()) {
 	})
 	for {
 		if _, _, err := k.conn.NextReader(); err != nil {
-			return
+			return websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived)
 		}
 		count()
 	}

@@ -14,19 +14,21 @@ type State struct {
 	Refused         []StatusCount  `json:"refused"`          // upgrades, by status
 	Posts           []PostCount    `json:"posts"`            // commands, by route and status
 	Requests        []PostCount    `json:"requests"`         // by REST, likewise
-	PresenceChanges int            `json:"presence_changes"` // times that a client's doing ended another session or set a worker offline
+	PresenceChanges int            `json:"presence_changes"` // times that a client's doing ended another session, or would set a worker of Flex offline
 	Evictions       int            `json:"evictions"`        // sockets closed because of closeExistingSessions=true
 	ClientFrames    int            `json:"client_frames"`    // text, binary and ping frames received
 	Faults          []FaultApplied `json:"faults"`
 	FaultSeconds    float64        `json:"fault_seconds"` // seconds times workers of faults that keep sessions from receiving: what gaps may be blamed on
 }
 
-// WorkerState counts one worker's sockets.
+// WorkerState counts one worker's sockets, and says what the youngest one's client began with.
 type WorkerState struct {
-	Worker string `json:"worker"`
-	Now    int    `json:"now"`
-	Max    int    `json:"max"` // most at the same time
-	Opened int    `json:"opened"`
+	Worker   string   `json:"worker"`
+	Activity string   `json:"activity"` // name
+	Now      int      `json:"now"`
+	Max      int      `json:"max"` // most at the same time
+	Opened   int      `json:"opened"`
+	Answered []string `json:"answered"` // the first commands answered since the youngest socket came, as "GET Workers/{WK} v1", in the order of the answers
 }
 
 // Dials is the number of upgrade requests in one second.
@@ -66,7 +68,10 @@ func (s *Simulator) State() State {
 		PresenceChanges: s.presenceChanges, Evictions: s.evictions, ClientFrames: s.clientFrames,
 	}
 	for _, w := range s.world.workers {
-		st.Workers = append(st.Workers, WorkerState{w.sid, len(w.sockets), w.maxSockets, w.opened})
+		st.Workers = append(st.Workers, WorkerState{
+			Worker: w.sid, Activity: s.world.activities[w.activity].FriendlyName, Now: len(w.sockets), Max: w.maxSockets, Opened: w.opened,
+			Answered: slices.Clone(w.answered),
+		})
 	}
 	for second, n := range s.dials {
 		st.Dials = append(st.Dials, Dials{second, n})

@@ -57,9 +57,13 @@ type worker struct {
 	channels     []*channel
 	reservations []*reservation // open ones, oldest first
 
-	sockets    []*socket // these three are the Simulator's
+	// The rest is the Simulator's.
+	sockets    []*socket
+	upgrading  int // admitted, and not yet one of sockets
 	maxSockets int
 	opened     int
+	answered   []string    // the first commands that were answered since the youngest socket came: route and apiVersion
+	goes       *time.Timer // offline, for want of a socket; nil: she does not
 }
 
 type channel struct {
