@@ -32,6 +32,9 @@ const (
 	refused   step = "refused"
 	gaveUp    step = "repeated, then again" // of commands
 	gaveWay   step = "repeated, then not before"
+
+	gaveUpPolitely step = "repeated, then not before 30 s" // of listings
+	paced          step = "the next request 1 s later"
 )
 
 // reaction is what follows one way in which a session ends or does not begin. Everything but code, what and meaning is measured.
@@ -44,7 +47,7 @@ type reaction struct {
 	reason  string
 	record  event.Type     // beside the gap; none: nothing is told
 	cause   event.GapCause // of the gap
-	times   int            // in a row, each soon after the session was live; 0: once
+	times   int            // in a row, each soon after the session was live; of a listing, its requests; 0: once
 	script  script         // of the vendor; for codes the group makes it
 }
 
@@ -54,6 +57,7 @@ type group struct {
 	codes []int // all are driven, whether or not a row names them
 	does  func(code int) script
 	rows  []reaction
+	check func(r reaction, t *testing.T, name string) // nil: reaction.check
 }
 
 var reactions = []group{
@@ -129,6 +133,12 @@ var reactions = []group{
 	},
 	{Title: "A live session's socket ends otherwise", rows: otherEnds},
 	{Title: "No session comes about", rows: noSession},
+	{
+		Title: "A listing of agents is answered over REST",
+		codes: []int{302, 304, 400, 401, 403, 404, 405, 408, 409, 410, 412, 418, 429, 451, 500, 501, 502, 503, 504, 507, 599, 999},
+		does:  func(code int) script { return script{listing: status(code, 0, "42")} },
+		rows:  listings, check: reaction.checkListing,
+	},
 }
 
 func span(from, to int) (codes []int) {
@@ -180,11 +190,14 @@ func TestReactions(t *testing.T) {
 	for _, g := range reactions {
 		t.Run(g.Title, func(t *testing.T) {
 			t.Parallel()
-			if g.does == nil {
-				for _, r := range g.rows {
-					r.check(t, r.what)
+			check := g.check
+			if check == nil {
+				check = reaction.check
+			}
+			for _, r := range g.rows {
+				if g.does == nil || r.code == 0 && r.covers == [2]int{} {
+					check(r, t, r.what)
 				}
-				return
 			}
 			for _, code := range g.codes {
 				r, ok := g.row(code)
@@ -193,7 +206,7 @@ func TestReactions(t *testing.T) {
 					continue
 				}
 				r.script = g.does(code)
-				r.check(t, fmt.Sprint(code))
+				check(r, t, fmt.Sprint(code))
 			}
 		})
 	}
@@ -246,25 +259,34 @@ func TestReactionsAreComplete(t *testing.T) {
 	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9][0-9 ,/]*) \|`).FindAllStringSubmatch(errors, -1) {
 		statuses = append(statuses, regexp.MustCompile(`[0-9]{3}`).FindAllString(row[1], -1)...)
 	}
-	numbers := regexp.MustCompile(`\b20[0-9]{3}\b(/[0-9]{5})?`).FindAllString(string(notes), -1)
-	numbers = strings.Split(strings.Join(numbers, "/"), "/")
-	slices.Sort(numbers)
-	numbers = slices.Compact(numbers)
-	if len(statuses) != 11 || len(numbers) != 8 {
-		t.Fatalf("found the statuses %v and the error numbers %v in the notes: is their form another one?", statuses, numbers)
+	_, lists, _ := strings.Cut(string(notes), "\n## 14. ")
+	lists, _, _ = strings.Cut(lists, "\n## 15. ")
+	numbers, listNumbers := errorNumbers(string(notes)), errorNumbers(lists)
+	if len(statuses) != 11 || len(numbers) != 8 || len(listNumbers) != 3 {
+		t.Fatalf("found the statuses %v, the error numbers %v, and %v for lists in the notes: is their form another one?", statuses, numbers, listNumbers)
 	}
-	for _, g := range reactions[:2] {
+	for _, g := range []group{reactions[0], reactions[1], reactions[6]} {
 		for _, s := range statuses {
 			if !slices.ContainsFunc(g.rows, func(r reaction) bool { return fmt.Sprint(r.code) == s }) {
 				t.Errorf("%s: status %s is in the notes and has no row of its own", g.Title, s)
 			}
 		}
 	}
-	for _, n := range numbers {
-		if !slices.ContainsFunc(reactions[2].rows, func(r reaction) bool { return strings.HasPrefix(r.what, n+",") }) {
-			t.Errorf("error number %s is in the notes and has no row", n)
+	for i, numbers := range map[int][]string{2: numbers, 6: listNumbers} {
+		for _, n := range numbers {
+			if !slices.ContainsFunc(reactions[i].rows, func(r reaction) bool { return strings.HasPrefix(r.what, n+",") }) {
+				t.Errorf("%s: error number %s is in the notes and has no row", reactions[i].Title, n)
+			}
 		}
 	}
+}
+
+// errorNumbers are the vendor's, each once.
+func errorNumbers(notes string) []string {
+	numbers := regexp.MustCompile(`\b20[0-9]{3}\b(/[0-9]{5})?`).FindAllString(notes, -1)
+	numbers = strings.Split(strings.Join(numbers, "/"), "/")
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
 }
 
 type pageRow struct{ What, Meaning, Reason, Next, Told string }
@@ -280,7 +302,10 @@ func TestReactionsPage(t *testing.T) {
 	for _, g := range reactions {
 		p := pageGroup{Title: g.Title}
 		for _, r := range g.rows {
-			row := pageRow{r.what, r.meaning, r.reason, string(r.next), ""}
+			row := pageRow{r.what, r.meaning, "", string(r.next), ""}
+			if r.reason != "" {
+				row.Reason = "`" + r.reason + "`"
+			}
 			if r.code != 0 {
 				row.What = fmt.Sprint(r.code)
 			}

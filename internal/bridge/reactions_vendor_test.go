@@ -34,6 +34,7 @@ type script struct {
 	silent           bool                  // nothing comes any more, and the fleet's clock goes on
 	change           func(*taskrouter.Config)
 	agent            string
+	listing          page // of a roster, instead of a session
 }
 
 // retryAfter is what the vendor asks for where it names a time.
@@ -66,13 +67,7 @@ func drive(t *testing.T, sc script, times int) (x outcome) {
 	defer server.Close()
 	defer server.CloseClientConnections()
 
-	var cfg taskrouter.Config
-	cfg.SetDefaults()
-	cfg.Account, cfg.Workspace, cfg.APIKey = "AC00000000000000000000000000000001", "WS00000000000000000000000000000001", "SK00000000000000000000000000000001"
-	cfg.APISecret, cfg.EventBridgeURL = config.NewSecret("a secret"), server.URL+"/v1/wschannels"
-	if sc.change != nil {
-		sc.change(&cfg)
-	}
+	cfg := vendorConfig(server.URL, sc.change)
 	src, err := taskrouter.New(cfg, zap.NewNop(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +110,17 @@ func drive(t *testing.T, sc script, times int) (x outcome) {
 		x.wait = x.wait.Round(tickEvery)
 	}
 	return x
+}
+
+// vendorConfig is a source's whose event bridge is at the base URL.
+func vendorConfig(base string, change func(*taskrouter.Config)) (cfg taskrouter.Config) {
+	cfg.SetDefaults()
+	cfg.Account, cfg.Workspace, cfg.APIKey = "AC00000000000000000000000000000001", "WS00000000000000000000000000000001", "SK00000000000000000000000000000001"
+	cfg.APISecret, cfg.EventBridgeURL = config.NewSecret("a secret"), base+"/v1/wschannels"
+	if change != nil {
+		change(&cfg)
+	}
+	return cfg
 }
 
 // retried says whether the script's answer asks for a pause.
