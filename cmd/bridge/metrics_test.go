@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -21,9 +20,8 @@ import (
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/spool"
+	"github.com/taskbridge/taskbridge/internal/testpage"
 )
-
-var update = flag.Bool("update", false, "rewrite docs/metrics.md")
 
 // openLabels have values that are not known here.
 var openLabels = map[string]string{
@@ -241,24 +239,7 @@ func TestMetricsDocument(t *testing.T) {
 			t.Errorf("%s: alerts has it, the program has not", name)
 		}
 	}
-	matchDocument(t, metricsFile, metricsDocument(all))
-}
-
-// matchDocument compares a generated document with its file, or writes that with -update.
-func matchDocument(t *testing.T, file, want string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("run go test ./cmd/bridge -run %s -update and read the change (-program +file):\n%s", t.Name(), diff)
-	}
+	testpage.Match(t, metricsFile, metricsDocument(all))
 }
 
 var typeLine = regexp.MustCompile(`(?m)^# TYPE (taskbridge_[a-z0-9_]+) `)

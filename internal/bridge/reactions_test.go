@@ -1,15 +1,12 @@
 package bridge
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"text/template"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,9 +15,8 @@ import (
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
+	"github.com/taskbridge/taskbridge/internal/testpage"
 )
-
-var update = flag.Bool("update", false, "rewrite docs/reactions.md")
 
 // step is what the bridge does next.
 type step string
@@ -293,7 +289,6 @@ type pageRow struct{ What, Meaning, Reason, Next, Told string }
 
 // docs/reactions.md is the table, for operators.
 func TestReactionsPage(t *testing.T) {
-	const path = "../../docs/reactions.md"
 	type pageGroup struct {
 		Title string
 		Rows  []pageRow
@@ -319,25 +314,5 @@ func TestReactionsPage(t *testing.T) {
 		}
 		groups = append(groups, p)
 	}
-	page, err := template.ParseFiles("testdata/reactions.md.tmpl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if err := page.Execute(&got, groups); err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("docs/reactions.md (-file +table), rewrite with -update:\n%s", diff)
-	}
+	testpage.Match(t, "../../docs/reactions.md", testpage.Render(t, "testdata/reactions.md.tmpl", groups))
 }

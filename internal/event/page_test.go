@@ -1,24 +1,19 @@
 package event_test
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"text/template"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tidwall/gjson"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/testpage"
 	"github.com/taskbridge/taskbridge/schemas"
 )
-
-var update = flag.Bool("update", false, "rewrite docs/events.md")
 
 // told says when an event of each type is told.
 var told = map[event.Type]string{
@@ -71,15 +66,6 @@ type pageValue struct{ Value, Meaning string }
 
 // The page for consumers is what the schema, the table of blocks and the template say.
 func TestEventsPage(t *testing.T) {
-	const path = "../../docs/events.md"
-	text, err := os.ReadFile("testdata/events.md.tmpl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := template.New("page").Parse(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var types []pageType
 	for _, typ := range event.Types {
 		if told[typ] == "" {
@@ -98,26 +84,10 @@ func TestEventsPage(t *testing.T) {
 			blocks = append(blocks, objectOf(t, m.Name, def))
 		}
 	}
-	var got bytes.Buffer
-	if err := page.Execute(&got, map[string]any{
+	testpage.Match(t, "../../docs/events.md", testpage.Render(t, "testdata/events.md.tmpl", map[string]any{
 		"Types": types, "Attributes": objectOf(t, "attributes", schema), "Blocks": blocks,
 		"Example": strings.TrimSpace(string(examples(t)["reservation.accepted.twilio.json"])),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("docs/events.md (-file +made of the schema), rewrite with -update:\n%s", diff)
-	}
+	}))
 }
 
 func blocksBesideAgent(p event.Presence) string {
