@@ -174,15 +174,7 @@ func (t *toldOnce) add(id string, now event.Instant) {
 		t.ids = map[string]event.Instant{}
 	}
 	t.ids[id] = now
-	if now-t.swept < 60_000 {
-		return
-	}
-	t.swept = now
-	for id, at := range t.ids {
-		if now-at > mapping.Memory {
-			delete(t.ids, id)
-		}
-	}
+	t.swept = mapping.Forget(t.ids, t.swept, now, nil)
 }
 
 // ended takes s out after its Serve returned, tells what that means, and returns how long s was live.

@@ -252,17 +252,28 @@ func offered(e *event.Event) event.Instant {
 // older reports whether revision a is certainly before b.
 func older(a, b event.Null[int64]) bool { return a.OK && b.OK && a.V < b.V }
 
-// sweep forgets ids told more than Memory before now, at most once a minute. A whole pass over the map, rather than a queue, because ids of open
-// reservations stay: what is old leaves in one go and what stays costs nothing between passes.
+// sweep forgets what is no longer needed to know a repeat; nothing while a gap is not settled.
 func (v *View) sweep(now event.Instant) {
-	if now-v.swept < event.Instant(time.Minute/time.Millisecond) || len(v.Gaps) > 0 {
+	if len(v.Gaps) > 0 {
 		return
 	}
-	v.swept = now
-	for id, at := range v.told {
+	v.swept = Forget(v.told, v.swept, now, func(id string) bool {
 		subject, _, _ := strings.Cut(id, ":")
-		if now-at > Memory && v.Reservations[subject] == nil {
-			delete(v.told, id)
+		return v.Reservations[subject] != nil
+	})
+}
+
+// Forget drops the ids that were told more than [Memory] before now, but for those to keep (nil: none). It does so when the last pass, at swept, is a
+// minute ago, and returns when the last pass was. A whole pass over the map, rather than a queue, because some ids stay: what is old leaves in one go
+// and what stays costs nothing between passes.
+func Forget(told map[string]event.Instant, swept, now event.Instant, keep func(id string) bool) event.Instant {
+	if now-swept < event.Instant(time.Minute/time.Millisecond) {
+		return swept
+	}
+	for id, at := range told {
+		if now-at > Memory && (keep == nil || !keep(id)) {
+			delete(told, id)
 		}
 	}
+	return now
 }
