@@ -74,9 +74,8 @@ type notice struct {
 	gap        event.Gap
 }
 
-// history puts an agent's story together. received are the times, sorted, at which the bridge recorded what this agent's sockets told;
-// removed are removals that the caller knows of.
-func history(notices []notice, received, removed []time.Time) *agent {
+// history puts an agent's story together. received are the times, sorted, at which the bridge recorded what this agent's sockets told.
+func history(notices []notice, received []time.Time) *agent {
 	slices.SortStableFunc(notices, func(a, b notice) int { return cmp.Compare(a.sequence, b.sequence) })
 	a := &agent{gaps: published(notices)}
 
@@ -85,9 +84,6 @@ func history(notices []notice, received, removed []time.Time) *agent {
 		if n.typ == event.SessionReady || n.typ == event.SessionLost && n.reason == "removed" {
 			steps = append(steps, n)
 		}
-	}
-	for _, at := range removed {
-		steps = append(steps, notice{typ: event.SessionLost, time: at})
 	}
 	slices.SortStableFunc(steps, func(a, b notice) int { return a.time.Compare(b.time) })
 

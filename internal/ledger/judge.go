@@ -44,7 +44,6 @@ type Judge struct {
 	entries map[int64]Entry
 	stored  []stored
 	notices map[string][]notice
-	removed map[string][]time.Time
 	faults  []Fault
 }
 
@@ -59,7 +58,7 @@ type stored struct {
 
 // NewJudge makes a Judge of one run.
 func NewJudge(b Bounds) *Judge {
-	return &Judge{bounds: b, entries: map[int64]Entry{}, notices: map[string][]notice{}, removed: map[string][]time.Time{}}
+	return &Judge{bounds: b, entries: map[int64]Entry{}, notices: map[string][]notice{}}
 }
 
 // Emit takes one entry of the ledger. An entry with a Seq that was given before replaces it, so a growing ledger may be read again from
@@ -86,13 +85,6 @@ func (j *Judge) Land(l Landed) {
 	if e.Type.Noun() == "session" {
 		j.notices[s.agent] = append(j.notices[s.agent], noticeOf(e, l.Sequence))
 	}
-}
-
-// Remove says that a worker was taken off the roster, where the bridge had no occasion to publish it.
-func (j *Judge) Remove(worker string, at time.Time) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.removed[worker] = append(j.removed[worker], at)
 }
 
 // Fault says that f was caused. Each allows every session that it hit to have gaps of f.Lasted and, to notice and to come back,
@@ -129,7 +121,7 @@ func (j *Judge) agents() map[string]*agent {
 	agents := map[string]*agent{}
 	for id, notices := range j.notices {
 		slices.SortFunc(received[id], time.Time.Compare)
-		agents[id] = history(notices, received[id], j.removed[id])
+		agents[id] = history(notices, received[id])
 	}
 	return agents
 }

@@ -30,7 +30,6 @@ type script struct {
 	faults  []Fault
 	entries []Entry
 	landed  []Landed
-	removed map[string]time.Time
 	end     time.Time
 }
 
@@ -38,9 +37,6 @@ func (s *script) judge() Verdict {
 	j := NewJudge(s.bounds)
 	for _, f := range s.faults {
 		j.Fault(f)
-	}
-	for w, t := range s.removed {
-		j.Remove(w, t)
 	}
 	// The judge may be given both sides in any order.
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -130,7 +126,7 @@ func (s *script) swap(a, b string) {
 func story() *script {
 	s := &script{
 		bounds: Bounds{Rate: 0.3, Duration: 39 * time.Second, Sessions: 2, SilenceLimit: 3 * time.Second, DialBudget: 2},
-		faults: []Fault{{Sessions: 1}}, removed: map[string]time.Time{}, end: at(40),
+		faults: []Fault{{Sessions: 1}}, end: at(40),
 	}
 	// The initial state: before coverage, told by the snapshot.
 	s.tell(0, alice, "worker.activity.update", alice, "", 1, "100:WA1")
@@ -307,10 +303,6 @@ func TestRules(t *testing.T) {
 			s.lost(27, bob, "removed")
 			s.drop("WC7:capacity_changed:2")
 		}, ""},
-		"removed, by the caller's word": {func(s *script) {
-			s.removed[bob] = at(27)
-			s.drop("WC7:capacity_changed:2")
-		}, ""},
 		"lost is not removed": {func(s *script) {
 			s.lost(27, bob, "close_1001")
 			s.drop("WC7:capacity_changed:2")
@@ -326,7 +318,7 @@ func TestRules(t *testing.T) {
 		}, ""},
 		"removed in a gap": {func(s *script) {
 			s.gap(alice, 37, 0)
-			s.removed[alice] = at(38)
+			s.lost(38, alice, "removed")
 			s.end = at(100)
 		}, ""},
 		"removed and added again": {func(s *script) {

@@ -6,8 +6,8 @@
 // The rules (each has a test in which it turns red):
 //
 //   - Unit. Entries of the ledger with the same id are one fact, told to several workers. It has landed if it is stored.
-//   - Coverage of a worker runs from the first session.ready to the removal: session.lost with reason "removed", or [Judge.Remove]. A
-//     later session.ready begins it anew. Only covered entries are demanded and count as emitted, the others may land.
+//   - Coverage of a worker runs from the first session.ready to the removal: session.lost with reason "removed". A later
+//     session.ready begins it anew. Only covered entries are demanded and count as emitted, the others may land.
 //   - Missing: a fact that is not stored, unless for each worker its entry was not covered, or lies in a published gap of that worker's
 //     live feed, widened by [Slack] on both sides. A gap that was opened and not closed reaches to that worker's next session.ready, her
 //     removal, or the end. A session.ready of unknown continuity in the midst of coverage is a gap too, from the worker's last event
@@ -20,13 +20,7 @@
 //   - Enough must have been emitted, and every session must have become ready. Otherwise a bridge that does nothing would pass.
 package ledger
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"time"
-)
+import "time"
 
 // Entry is one event that the vendor's side told one worker: a line of the simulator's ledger.
 type Entry struct {
@@ -40,19 +34,4 @@ type Entry struct {
 	// Stamp is "<date_status_changed>:<activity id>" for worker.activity.update, else date_updated (both in seconds).
 	Stamp     string `json:"stamp"`
 	Delivered int    `json:"delivered"` // sockets that it was written to; the initial state has 0
-}
-
-// Read reads a ledger of one JSON object per line and gives every entry to emit.
-func Read(r io.Reader, emit func(Entry)) error {
-	dec := json.NewDecoder(r)
-	for n := 1; ; n++ {
-		var e Entry
-		switch err := dec.Decode(&e); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("ledger: entry %d: %w", n, err)
-		}
-		emit(e)
-	}
 }

@@ -135,7 +135,11 @@ func changeRoster(t *testing.T, tr *Trial) {
 	tr.emit(t, 300)
 	tr.setRoster(t, ids[1:])
 	until(t, "the removed agent has no socket", func() bool { return tr.Observed().Workers[0].Now == 0 })
-	tr.setRoster(t, append(ids[1:], tr.simulator.AddWorker()))
+	hired, err := tr.simulator.Do(simulator.Action{Do: "worker.add"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.setRoster(t, append(ids[1:], hired.Worker))
 	until(t, "the added agent is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
 	tr.emit(t, 900)
 	for _, w := range tr.Observed().Workers {

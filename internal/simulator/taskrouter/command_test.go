@@ -26,6 +26,14 @@ func do(t *testing.T, s *Simulator, a Action) Outcome {
 	return o
 }
 
+// send lets the worker's sockets have a text frame, whatever its size.
+func send(t *testing.T, s *Simulator, worker, raw string) {
+	t.Helper()
+	if _, err := s.Do(Action{Do: "worker.send", Worker: worker, Text: raw}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // call sends a POST command of the first worker; what follows is the answer's payload, or the error body.
 func call(t *testing.T, s *Simulator, path, ifMatch string, params object) (int, object) {
 	t.Helper()

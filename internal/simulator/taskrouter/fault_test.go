@@ -199,7 +199,7 @@ func TestHeartbeatsAloneCanBeMuted(t *testing.T) {
 	}
 	mark("first")
 	wantEvents(t, c, "first") // with heartbeats from before
-	time.AfterFunc(50*time.Millisecond, func() { _ = s.Send(s.Ready().Workers[0], "last") })
+	time.AfterFunc(50*time.Millisecond, func() { _, _ = s.Do(Action{Do: "worker.send", Worker: s.Ready().Workers[0], Text: "last"}) })
 	if _, b, err := c.ReadMessage(); err != nil || string(b) != "last" {
 		t.Errorf("got %q, %v after 50 heartbeats' time, want the event alone", b, err)
 	}

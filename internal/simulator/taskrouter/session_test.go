@@ -117,8 +117,8 @@ func TestSocketsOfOneWorkerAreLimited(t *testing.T) {
 	if got := status("&closeExistingSessions=true"); got != http.StatusSwitchingProtocols {
 		t.Errorf("one that closes the others: got status %d, want 101", got)
 	}
-	if max := s.State().Workers[0].Max; max != 2 {
-		t.Errorf("got %d sockets at the same time, want 2", max)
+	if most := s.State().Workers[0].Max; most != 2 {
+		t.Errorf("got %d sockets at the same time, want 2", most)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 type Options struct {
 	Listen          string        // host:port, default "127.0.0.1:0"
 	Workers         int           // at start, default 10
-	Rate            float64       // ledger entries per second over all workers; 0: nothing happens but by Step
+	Rate            float64       // ledger entries per second over all workers; 0: nothing happens but by Do
 	Seed            uint64        // decides the SIDs of workers, activities and channels, and the sequence of events
 	Account         string        // AC SID; this and the next three have fixed defaults
 	Workspace       string        // WS SID
@@ -205,23 +205,6 @@ func (s *Simulator) StopWorkload() {
 	for _, k := range all {
 		k.flush()
 	}
-}
-
-// Step lets the workspace live on, whatever Rate says, until at least n entries (n of at least 1) have been added to the ledger.
-func (s *Simulator) Step(n int) {
-	_, _ = s.Do(Action{Do: "step", Count: n}) // is always possible
-}
-
-// AddWorker hires one more worker and returns its SID.
-func (s *Simulator) AddWorker() string {
-	o, _ := s.Do(Action{Do: "worker.add"}) // is always possible
-	return o.Worker
-}
-
-// Send writes one text frame, whatever it holds, to the worker's sockets. It has no ledger entry.
-func (s *Simulator) Send(worker, raw string) error {
-	_, err := s.Do(Action{Do: "worker.send", Worker: worker, Text: raw})
-	return err
 }
 
 func (s *Simulator) knows(worker string) bool {

@@ -319,9 +319,7 @@ func TestSnapshotAndEventsMissNothing(t *testing.T) {
 		waitFor(t, "life to go on", func() bool { return len(s.Ledger()) > at+100 })
 	}
 	s.StopWorkload()
-	if err := s.Send(worker, `{"event_type":"end"}`); err != nil {
-		t.Fatal(err)
-	}
+	send(t, s, worker, `{"event_type":"end"}`)
 	entries := entriesOf(s, worker)
 	for i, j := range joins {
 		var frames []message
@@ -357,7 +355,7 @@ func TestStartUpReads(t *testing.T) {
 	tok, workspace, r := token(t, s, 0, nil), "Workspaces/"+s.o.Workspace, s.Ready()
 	own := workspace + "/Workers/" + r.Workers[0]
 	waitFor(t, "two open reservations", func() bool {
-		s.Step(1)
+		do(t, s, Action{Do: "step", Count: 1})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.world.workers[0].reservations) >= 2
@@ -452,9 +450,7 @@ func TestFaults(t *testing.T) {
 		if !errors.As(err, &closed) || closed.Code != 4001 || closed.Text != "maintenance" {
 			t.Errorf("got %v, want close code 4001 maintenance", err)
 		}
-		if err := s.Send(r.Workers[1], `{"event_type":"alive"}`); err != nil {
-			t.Fatal(err)
-		}
+		send(t, s, r.Workers[1], `{"event_type":"alive"}`)
 		if m := read(t, other); m.EventType != "alive" {
 			t.Errorf("the other worker got %v, want its frame", m)
 		}
@@ -522,7 +518,7 @@ func TestMutedSocketStaysOpenAndSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := dial(t, s, 0, observer) // sockets opened later are not muted
-	s.Step(20)
+	do(t, s, Action{Do: "step", Count: 20})
 	s.StopWorkload() // must not wait for the muted one
 	for range 20 {
 		read(t, fresh)
@@ -561,7 +557,7 @@ func TestMuteThatEndsHoldsFramesBack(t *testing.T) {
 	if err := s.Inject(Fault{Kind: "mute", DurationMS: 100}); err != nil {
 		t.Fatal(err)
 	}
-	s.Step(20)
+	do(t, s, Action{Do: "step", Count: 20})
 	var frames []message
 	for range 20 {
 		frames = append(frames, read(t, c))
@@ -582,13 +578,9 @@ func TestStuckClientIsResetAndHoldsUpNobody(t *testing.T) {
 	other := dial(t, s, 1, observer)
 	big := `{"event_type":"big","payload":{"x":"` + strings.Repeat("x", 4<<10) + `"}}`
 	for range 3 * maxQueued { // more than the queue and the kernel's buffers hold
-		if err := s.Send(s.Ready().Workers[0], big); err != nil {
-			t.Fatal(err)
-		}
+		send(t, s, s.Ready().Workers[0], big)
 	}
-	if err := s.Send(s.Ready().Workers[1], `{"event_type":"alive"}`); err != nil {
-		t.Fatal(err)
-	}
+	send(t, s, s.Ready().Workers[1], `{"event_type":"alive"}`)
 	if m := read(t, other); m.EventType != "alive" {
 		t.Errorf("got %v, want the frame behind the stuck worker's", m.EventType)
 	}
@@ -681,7 +673,7 @@ func TestRunClosesSocketsAndFreesTheAddress(t *testing.T) {
 
 func TestAddWorker(t *testing.T) {
 	s := start(t, Options{Workers: 1})
-	sid := s.AddWorker()
+	sid := do(t, s, Action{Do: "worker.add"}).Worker
 	if got := s.Ready().Workers; len(got) != 2 || got[1] != sid {
 		t.Fatalf("got workers %v, want %s second", got, sid)
 	}
@@ -693,7 +685,7 @@ func TestAddWorker(t *testing.T) {
 
 func TestLedgerAndStateOverHTTP(t *testing.T) {
 	s := start(t, Options{Workers: 1})
-	s.Step(10)
+	do(t, s, Action{Do: "step", Count: 10})
 	fetch := func(path string) []byte {
 		resp, err := http.Get(s.Ready().ControlURL + path)
 		if err != nil {
