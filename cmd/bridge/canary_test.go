@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
+	"github.com/taskbridge/taskbridge/internal/source/sourcetest"
 )
 
 const (
@@ -109,7 +107,9 @@ func TestCanary(t *testing.T) {
 			logged: []string{"connection refused", "cannot connect to NATS"},
 		},
 		"the server quotes the request": {
-			change: func(t *testing.T, r *taskrouter.Ready) { r.EventBridgeURL = "http://" + quoting(t) + "/v1/wschannels" },
+			change: func(t *testing.T, r *taskrouter.Ready) {
+				r.EventBridgeURL = "http://" + sourcetest.Echo(t, sourcetest.RequestLine) + "/v1/wschannels"
+			},
 			nats:   embedded,
 			logged: []string{"wschannels?<redacted>"},
 		},
@@ -165,34 +165,6 @@ func TestCanaryIsSeen(t *testing.T) {
 			}
 		}
 	}
-}
-
-// quoting is a server that answers with the request's own first line, token included, as its malformed status line: net/http quotes it.
-func quoting(t *testing.T) (address string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if line, err := bufio.NewReader(conn).ReadString('\n'); err == nil {
-				_, _ = io.WriteString(conn, strings.ReplaceAll(line, " ", "_")+"\r\n\r\n")
-			}
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-ended
-	})
-	return listener.Addr().String()
 }
 
 // refusing is the section for a NATS server that knows another password.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,38 +20,9 @@ import (
 	"github.com/taskbridge/taskbridge/internal/source/sourcetest"
 )
 
-// echo answers every connection with what net/http quotes in its error: a malformed status line that holds the request's own secret part.
-func echo(t *testing.T, serve func(*bufio.Reader) string) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, serve(bufio.NewReader(conn)))
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-ended
-	})
-	return l
-}
-
 // TestNoTokenInErrors fails each way that a token can get into an error. In those marked leaks the cause itself holds the token, which
 // shows that the check would see it.
 func TestNoTokenInErrors(t *testing.T) {
-	requestLine := func(r *bufio.Reader) string {
-		line, _ := r.ReadString('\n')
-		return strings.ReplaceAll(line, " ", "_") + "\r\n\r\n"
-	}
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	defer other.Close()
@@ -98,7 +68,7 @@ func TestNoTokenInErrors(t *testing.T) {
 			return newSource(t, v.URL)
 		}, false},
 		{"handshake quotes the request", func(t *testing.T) *Source {
-			return newSource(t, "http://"+echo(t, requestLine).Addr().String())
+			return newSource(t, "http://"+sourcetest.Echo(t, sourcetest.RequestLine))
 		}, true},
 		{"handshake with the token in headers and body", onDial(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Url", r.URL.String())
@@ -136,14 +106,14 @@ func TestNoTokenInErrors(t *testing.T) {
 		}, true},
 		{"proxy refused", through("http://user:proxy-password@127.0.0.1:1", nil), false},
 		{"proxy quotes the request", func(t *testing.T) *Source {
-			l := echo(t, func(r *bufio.Reader) string {
+			address := sourcetest.Echo(t, func(r *bufio.Reader) string {
 				req, err := http.ReadRequest(r)
 				if err != nil {
 					return ""
 				}
 				return "HTTP/1.1 407 " + req.Header.Get("Proxy-Authorization") + "\r\n\r\n"
 			})
-			return through("http://user:proxy-password@"+l.Addr().String(), nil)(t)
+			return through("http://user:proxy-password@"+address, nil)(t)
 		}, true},
 		{"proxy not valid", through("", errors.New(`invalid proxy address "http://user:proxy-password@%zz?token=eyJhbGciOiJIUzI1NiJ9"`)), true},
 	}

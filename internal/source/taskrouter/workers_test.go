@@ -21,6 +21,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/source/sourcetest"
 )
 
 // rest is a scripted REST API. Its funcs are set before the first request.
@@ -366,7 +367,7 @@ func TestNoSecretInListingErrors(t *testing.T) {
 		url   func(t *testing.T) string
 		leaks bool // the cause itself holds what must not be told
 	}{
-		"status line quotes the request": {func(t *testing.T) string { return "http://" + echo(t, header).Addr().String() }, true},
+		"status line quotes the request": {func(t *testing.T) string { return "http://" + sourcetest.Echo(t, header) }, true},
 		"connection refused":             {func(*testing.T) string { return "http://127.0.0.1:1" }, true}, // net/http quotes the URL
 		"body quotes the request": {func(t *testing.T) string {
 			return newREST(t, func(_ int, w http.ResponseWriter, r *http.Request) {
