@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -253,13 +254,26 @@ func (t *Trial) readLedger() {
 	}
 }
 
-// Stop ends the trial and returns when nothing of it runs any more.
+// Stop ends the trial and returns when nothing of it runs any more. The error is the bridge's, or says that the simulated vendor saw it do more than
+// observe.
 func (t *Trial) Stop() error {
-	err := t.StopBridge()
+	err := errors.Join(t.StopBridge(), t.onlyObserved())
 	t.end()
 	t.background.Wait()
 	if t.broker != nil {
 		t.broker.Shutdown()
 	}
 	return err
+}
+
+// onlyObserved is called once the bridge has ended. Losing its last sockets must change nothing either, and the vendor may notice that a little later.
+func (t *Trial) onlyObserved() error {
+	var state simulator.State
+	for deadline := time.Now().Add(time.Second); ; <-time.After(poll / 10) {
+		state = t.simulator.State()
+		open := slices.ContainsFunc(state.Workers, func(w simulator.WorkerState) bool { return w.Now > 0 })
+		if !open || time.Now().After(deadline) {
+			return state.OnlyObserved()
+		}
+	}
 }

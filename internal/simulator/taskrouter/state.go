@@ -2,12 +2,13 @@ package taskrouter
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
 
 // State is what the simulator saw clients do, also the body of GET /_sim/state. PresenceChanges, Evictions and ClientFrames are 0 for
-// clients that only observe.
+// clients that only observe: see [State.OnlyObserved].
 type State struct {
 	Workers         []WorkerState  `json:"workers"`
 	Dials           []Dials        `json:"dials"`            // by second, only those with any; refused ones too
@@ -19,6 +20,15 @@ type State struct {
 	ClientFrames    int            `json:"client_frames"`    // text, binary and ping frames received
 	Faults          []FaultApplied `json:"faults"`
 	FaultSeconds    float64        `json:"fault_seconds"` // seconds times workers of faults that keep sessions from receiving: what gaps may be blamed on
+}
+
+// OnlyObserved is nil when clients have done nothing but observe; else it says what they have done.
+func (s State) OnlyObserved() error {
+	if s.PresenceChanges != 0 || s.Evictions != 0 || s.ClientFrames != 0 {
+		return fmt.Errorf("clients did more than observe: %d presence changes, %d evictions, %d frames and pings sent to the vendor",
+			s.PresenceChanges, s.Evictions, s.ClientFrames)
+	}
+	return nil
 }
 
 // WorkerState counts one worker's sockets, and says what the youngest one's client began with.
