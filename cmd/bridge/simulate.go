@@ -78,6 +78,7 @@ address.`,
 	f.IntVar(&o.Sockets, "sockets-per-worker", 0, "sockets of one worker at the same time; further upgrades get 429; 0: any number")
 	f.BoolVar(&o.Flex, "flex", false, "the workspace is one of Flex: a worker without a socket goes offline")
 	f.DurationVar(&o.OfflineAfter, "offline-after", 30*time.Second, "with --flex, how long after a lost connection; after a clean close 1 s, if that is less")
+	f.IntVar(&o.PageSize, "page-size", 1000, "most entries on a page of a REST list, also if more are asked for")
 	f.StringVar(&o.Account, "account", "", "account SID (default AC…01)")
 	f.StringVar(&o.Workspace, "workspace", "", "workspace SID (default WS…01)")
 	f.StringVar(&o.APIKey, "api-key", "", "SID of the API key to accept (default SK…01)")

@@ -16,12 +16,16 @@ type restRequest struct {
 	request
 	origin  string // of URLs in answers
 	path    string
+	largest int    // page
 	version *int64 // becomes the ETag; a copy, because the answer is written without the lock
 }
 
+// laterPage is what the route of a list's pages after the first ends with, so that faults can tell them from it.
+const laterPage = "?PageToken"
+
 // serveREST counts every request that has a route; others are counted as "other".
 func (s *Simulator) serveREST(rw http.ResponseWriter, r *http.Request) {
-	q := &restRequest{origin: "http://" + r.Host, path: r.URL.Path}
+	q := &restRequest{origin: "http://" + r.Host, path: r.URL.Path, largest: s.o.PageSize}
 	route, payload, delay, err := s.answer(rw, r, q)
 	pause(r, delay)
 	status := http.StatusOK
@@ -53,6 +57,9 @@ func (s *Simulator) answer(rw http.ResponseWriter, r *http.Request, q *restReque
 	}
 	if err := r.ParseForm(); err != nil {
 		return route, nil, 0, badRequest("The parameters are not a form")
+	}
+	if r.Form.Has("PageToken") {
+		route += laterPage
 	}
 	q.ifMatch, q.params = r.Header.Get("If-Match"), map[string]any{}
 	for name, values := range r.Form {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 )
 
 // rest asks for a URL with the simulator's key; change, if not nil, spoils the request.
@@ -84,6 +85,30 @@ func TestRESTListsArePaged(t *testing.T) {
 	}
 	if sids, _ := walk(t, s, "/Workers/"+all[0]+"/Channels", "channels"); len(sids) != len(channelNames) {
 		t.Errorf("got %d channels", len(sids))
+	}
+}
+
+// A page is never larger than the option says, and faults can strike the pages after the first alone.
+func TestRESTLaterPages(t *testing.T) {
+	s := start(t, Options{Workers: 5, PageSize: 2})
+	sids, pages := walk(t, s, "/Workers?PageSize=1000", "workers")
+	if diff := cmp.Diff(s.Ready().Workers, sids); diff != "" || pages != 3 {
+		t.Errorf("got %d pages: %s", pages, diff)
+	}
+	if err := s.Inject(Fault{Kind: "fail", Route: "REST GET Workers?PageToken", Code: 500}); err != nil {
+		t.Fatal(err)
+	}
+	resp, first := rest(t, s, "GET", "/Workers", nil, nil)
+	later, _ := rest(t, s, "GET", first["meta"].(object)["next_page_url"].(string), nil, nil)
+	if resp.StatusCode != 200 || later.StatusCode != 500 {
+		t.Errorf("got %d for the first page and %d for the second, want 200 and 500", resp.StatusCode, later.StatusCode)
+	}
+	want := []PostCount{{"GET Workers", 200, 2}, {"GET Workers?PageToken", 200, 2}, {"GET Workers?PageToken", 500, 1}}
+	if diff := cmp.Diff(want, s.State().Requests); diff != "" {
+		t.Errorf("requests: %s", diff)
+	}
+	if _, err := New(Options{PageSize: 1001}, zap.NewNop()); err == nil {
+		t.Error("a page size of 1001 is accepted")
 	}
 }
 

@@ -47,6 +47,7 @@ func restList[T any](q *restRequest, key string, items []T, sid func(T) string) 
 	if err != nil {
 		return nil, err
 	}
+	size = min(size, q.largest)
 	after, number := "", 0
 	if token := q.text("PageToken"); token != "" {
 		var ok bool

@@ -35,6 +35,7 @@ type Options struct {
 	Heartbeat       time.Duration // default 15 s
 	TokenLifetime   time.Duration // no session is longer, even if its token is; 0: no such limit
 	EventDelay      time.Duration // from a command to its events on the sockets, so that its answer is first; default 20 ms
+	PageSize        int           // largest page of a REST list, 1 to 1000, default 1000
 	KeepAfterExpiry bool          // leave sockets open when their token expires
 	Sockets         int           // of one worker at the same time, at most; further upgrades get 429; 0: any number
 	Flex            bool          // the workspace is one of Flex: workers without a socket go offline
@@ -67,6 +68,12 @@ func (o *Options) setDefaults() error {
 	}
 	if o.OfflineAfter == 0 {
 		o.OfflineAfter = 30 * time.Second
+	}
+	if o.PageSize == 0 {
+		o.PageSize = maxPageSize
+	}
+	if o.PageSize < 1 || o.PageSize > maxPageSize {
+		return fmt.Errorf("simulator: page size must be 1 to %d", maxPageSize)
 	}
 	if o.Workers < 1 || o.Sockets < 0 || o.Rate < 0 || min(o.Heartbeat, o.TokenLifetime, o.EventDelay, o.OfflineAfter) < 0 {
 		return errors.New("simulator: workers must be at least 1; sockets, rate and durations not negative")
