@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Options struct {
 	Heartbeat     time.Duration // of the simulated vendor, default 500 ms
 	Silence       time.Duration // limit, default 3 s
 	DialRate      float64       // sessions per second, default 100
+	Host          string        // by which the bridge looks the simulated vendor up; default: its address, which needs no lookup
 
 	// tamper stands between publisher and broker, for the negative controls of the tests.
 	tamper func(s sink.Sink, url string) (sink.Sink, error)
@@ -109,6 +111,9 @@ func Start(ctx context.Context, o Options, log *zap.Logger) (*Trial, error) {
 	t.feed.SetDefaults()
 	t.feed.Account, t.feed.Workspace, t.feed.APIKey, t.feed.APISecret = r.Account, r.Workspace, r.APIKey, config.NewSecret(r.APISecret)
 	t.feed.EventBridgeURL, t.feed.TokenLifetime = r.EventBridgeURL, config.Duration(o.TokenLifetime)
+	if o.Host != "" {
+		t.feed.EventBridgeURL = strings.Replace(r.EventBridgeURL, "127.0.0.1", o.Host, 1)
+	}
 	for _, w := range r.Workers {
 		t.roster = append(t.roster, t.agent(w))
 	}

@@ -1,16 +1,14 @@
-// Package e2e holds the end-to-end tests that are too long for `make test`: a thousand sessions (make e2e, a stage of .ci/run), and the built program
-// against every fault of the simulator (make verify).
+// Package e2e holds the end-to-end tests on real processes: the built program against every fault of the simulator, of the listing of its agents and of
+// the way to the vendor; and two on the same parts in one process, because they measure it or replace its resolver. With -short, as in make test, it
+// runs those of each family that end within seconds.
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-
-	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
 )
 
 func TestMain(m *testing.M) {
@@ -24,13 +22,12 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// observed says what clients did that a mere observer does not.
-func observed(s simulator.State) error {
-	if s.PresenceChanges != 0 || s.Evictions != 0 || s.ClientFrames != 0 {
-		return fmt.Errorf("observing must change nothing: %d presence changes, %d evictions, %d frames and pings sent to the vendor",
-			s.PresenceChanges, s.Evictions, s.ClientFrames)
+// long leaves the test to make e2e.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: see make e2e")
 	}
-	return nil
 }
 
 // patience is how long a condition may take to come true; only a test that fails waits for so long.

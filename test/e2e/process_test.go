@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
@@ -60,13 +61,14 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func launch(t *testing.T, args ...string) *process {
+func launch(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -103,10 +105,12 @@ func (o *output) line(t *testing.T, text string, into any) {
 
 // rig is a simulator and a bridge with its broker, each a process (the broker is the bridge's).
 type rig struct {
-	vendor simulator.Ready
-	bridge *process
-	config string
-	broker string
+	vendor    simulator.Ready
+	bridge    *process
+	config    string
+	broker    string
+	admin     admin.Client
+	disturbed bool // somebody is meant to do more than observe
 }
 
 const (
@@ -114,31 +118,61 @@ const (
 	rate   = 100 // events per second
 )
 
-func newRig(t *testing.T) *rig {
+// setup is how a rig differs from the usual one.
+type setup struct {
+	flags  []string                     // of the simulator
+	source func(simulator.Ready) string // members of the source that say where the vendor is and who the agents are
+	env    []string                     // of the bridge
+}
+
+// newRig starts everything. When it ends, the vendor must have seen nothing but observers.
+func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
 	r := &rig{}
-	sim := launch(t, "simulate", "taskrouter", "--listen", "127.0.0.1:0", "--workers", fmt.Sprint(agents), "--rate", fmt.Sprint(rate), "--heartbeat", "500ms")
+	flags := []string{"simulate", "taskrouter", "--listen", "127.0.0.1:0", "--workers", fmt.Sprint(agents), "--rate", fmt.Sprint(rate), "--heartbeat", "500ms"}
+	sim := launch(t, nil, append(flags, s.flags...)...)
 	sim.stdout.line(t, "{", &r.vendor)
+	t.Cleanup(func() { r.onlyObserved(t) }) // after the bridge's end, before the simulator's
+	if s.source == nil {
+		s.source = func(v simulator.Ready) string {
+			return fmt.Sprintf(`event_bridge_url: "%s", agents: [%s]`, v.EventBridgeURL, strings.Join(v.Workers, ", "))
+		}
+	}
 	dir := t.TempDir()
 	write(t, dir, "api-secret", r.vendor.APISecret)
 	r.config = write(t, dir, "bridge.yaml", fmt.Sprintf(`sources:
   - name: simulator
-    taskrouter: {account: %s, workspace: %s, api_key: %s, api_secret_file: api-secret, event_bridge_url: "%s", agents: [%s]}
+    taskrouter: {account: %s, workspace: %s, api_key: %s, api_secret_file: api-secret, %s}
 sinks:
   - name: facts
     nats: {embedded: {dir: "%s"}, stream: FACTS}
 bridge: {silence_limit: 3s, refused_retry: 1s}
 health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
-`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, r.vendor.EventBridgeURL, strings.Join(r.vendor.Workers, ", "), filepath.Join(dir, "nats")))
-	r.bridge = launch(t, "run", "-c", r.config)
-	var log struct{ URL string }
+`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), filepath.Join(dir, "nats")))
+	r.bridge = launch(t, s.env, "run", "-c", r.config)
+	var log struct{ URL, Admin string }
 	r.bridge.stderr.line(t, `"msg":"the broker runs in this process`, &log)
-	r.broker = log.URL
+	r.bridge.stderr.line(t, `"msg":"bridge starts"`, &log)
+	r.broker, r.admin = log.URL, admin.Client{Address: log.Admin}
 	until(t, "every agent has a session", func() bool {
 		return !slices.ContainsFunc(r.state(t).Workers, func(w simulator.WorkerState) bool { return w.Now == 0 })
 	})
 	return r
+}
+
+// onlyObserved is called once the bridge has ended: that the vendor loses its last sockets must change nothing either.
+func (r *rig) onlyObserved(t *testing.T) {
+	t.Helper()
+	if r.bridge == nil {
+		return
+	}
+	until(t, "no socket is left", func() bool {
+		return !slices.ContainsFunc(r.state(t).Workers, func(w simulator.WorkerState) bool { return w.Now > 0 })
+	})
+	if err := r.state(t).OnlyObserved(); (err != nil) != r.disturbed {
+		t.Errorf("got %v; somebody was meant to do more than observe: %t", err, r.disturbed)
+	}
 }
 
 func write(t *testing.T, dir, name, content string) string {

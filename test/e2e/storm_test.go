@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
 
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
@@ -22,6 +23,7 @@ import (
 // TestStorm: a thousand sessions are reset at once. They come back within the dial budget, each agent has one gap, and nothing stays behind. Each
 // session takes two file descriptors of this process. Not parallel: it measures the whole process.
 func TestStorm(t *testing.T) {
+	long(t)
 	const agents, budget = 1000, 200
 	rate := runtime.MemProfileRate
 	runtime.MemProfileRate = 1
@@ -60,13 +62,11 @@ func TestStorm(t *testing.T) {
 	if v.Gaps != agents {
 		t.Errorf("got %d gaps, want one of each of %d agents", v.Gaps, agents)
 	}
-	if err := observed(tr.Observed()); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestStormControl: a bridge with a larger budget is found out.
 func TestStormControl(t *testing.T) {
+	long(t)
 	const agents = 200
 	tr := start(t, trial.Options{Agents: agents, Rate: 100, DialRate: 1000, Duration: time.Second, TokenLifetime: time.Hour})
 	if dials := tr.Observed().Dials; withinBudget(dials, agents/10) == nil {
@@ -74,11 +74,14 @@ func TestStormControl(t *testing.T) {
 	}
 }
 
-// start brings a trial up with every session live.
-func start(t *testing.T, o trial.Options) *trial.Trial {
+// start brings a trial up with every session live. Its end fails if it did more than observe.
+func start(t *testing.T, o trial.Options, cores ...zapcore.Core) *trial.Trial {
 	t.Helper()
 	o.Dir = t.TempDir()
-	tr, err := trial.Start(t.Context(), o, zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)))
+	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel), zaptest.WrapOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewTee(append(cores, c)...)
+	})))
+	tr, err := trial.Start(t.Context(), o, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/ledger"
+)
+
+// judged waits until everything that was told has landed, or had ample time to, and judges. The ledger is read last, so that nothing on the stream can
+// be unknown to it.
+func (r *rig) judged(t *testing.T, s scenario) (v ledger.Verdict, entries []ledger.Entry, landed []ledger.Landed) {
+	t.Helper()
+	end := time.Now()
+	for deadline := end.Add(20 * time.Second); ; {
+		landed = r.stored(t)
+		entries = r.ledger(t)
+		v = judge(entries, landed, end, s)
+		if v.Missing == 0 || s.unfair != nil && time.Since(end) > 2*time.Second || time.Now().After(deadline) {
+			return v, entries, landed
+		}
+		<-time.After(200 * time.Millisecond)
+	}
+}
+
+func judge(entries []ledger.Entry, landed []ledger.Landed, end time.Time, s scenario) ledger.Verdict {
+	j := ledger.NewJudge(ledger.Bounds{Sessions: agents, SilenceLimit: 3 * time.Second, DialBudget: 50})
+	for range s.faults {
+		j.Fault(ledger.Fault{Lasted: s.lasted})
+	}
+	for _, e := range entries {
+		j.Emit(e)
+	}
+	for _, l := range landed {
+		j.Land(l)
+	}
+	return j.Verdict(end)
+}
+
+// told checks what the bridge has told of itself.
+func (s scenario) told(t *testing.T, landed []ledger.Landed) {
+	t.Helper()
+	causes := map[event.GapCause]int{}
+	for _, l := range landed {
+		if g := l.Event.Data.Gap; g != nil && g.State == event.GapOpened {
+			causes[g.Cause]++
+		}
+	}
+	for cause, n := range causes {
+		if cause != s.cause || n != agents {
+			t.Errorf("got %d gaps of cause %s, want one of cause %q for each of %d agents", n, cause, s.cause, agents)
+		}
+	}
+	if s.cause != "" && causes[s.cause] == 0 {
+		t.Errorf("got no gap, want one of cause %s for each agent", s.cause)
+	}
+	if s.makes != event.BridgeUnmapped && count(landed, event.BridgeUnmapped) > 0 {
+		t.Errorf("got %d unmapped frames, want none", count(landed, event.BridgeUnmapped))
+	}
+}
+
+func count(landed []ledger.Landed, typ event.Type) (n int) {
+	for _, l := range landed {
+		if l.Event.Type == typ {
+			n++
+		}
+	}
+	return n
+}
+
+// control damages the evidence of a run that was in order: the judge must then see it, and nothing else.
+func control(t *testing.T, entries []ledger.Entry, landed []ledger.Landed) {
+	t.Helper()
+	end := landed[len(landed)-1].Stored.Add(-time.Second)
+	var facts []int // of the vendor's, as a socket brought them
+	for i, l := range landed {
+		if l.Event.Origin == event.OriginSocket && l.Event.Type.Noun() != "bridge" {
+			facts = append(facts, i)
+		}
+	}
+	lost := slices.Clone(landed)
+	for k := len(facts) - 1; k >= 0; k -= 10 {
+		lost = slices.Delete(lost, facts[k], facts[k]+1)
+	}
+	if v := judge(entries, lost, end, scenario{}); v.Missing == 0 || v.Duplicates+v.OutOfOrder+v.Invented > 0 {
+		t.Errorf("a tenth of the events taken away: got %+v", v)
+	}
+	twice := landed[facts[0]]
+	twice.Sequence = landed[len(landed)-1].Sequence + 1
+	if v := judge(entries, append(slices.Clone(landed), twice), end, scenario{}); v.Duplicates != 1 || v.Missing+v.OutOfOrder+v.Invented > 0 {
+		t.Errorf("an event doubled: got %+v", v)
+	}
+	swapped := slices.Clone(landed)
+	for i, a := range facts {
+		k := slices.IndexFunc(facts[i+1:], func(b int) bool {
+			return landed[a].Event.PartitionKey == landed[b].Event.PartitionKey && landed[a].Event.Data.Agent.ID == landed[b].Event.Data.Agent.ID
+		})
+		if k < 0 {
+			continue
+		}
+		b := facts[i+1+k]
+		swapped[a].Sequence, swapped[b].Sequence = landed[b].Sequence, landed[a].Sequence
+		break
+	}
+	if v := judge(entries, swapped, end, scenario{}); v.OutOfOrder == 0 || v.Duplicates+v.Missing+v.Invented > 0 {
+		t.Errorf("two events swapped: got %+v", v)
+	}
+}
