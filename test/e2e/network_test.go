@@ -73,6 +73,7 @@ func TestNetwork(t *testing.T) {
 					return a.State != string(event.SessionStateLost) || a.LastEnd != n.reason || len(a.OpenGaps) != 1
 				})
 			})
+			r.grow(t, 200) // two seconds' worth, in which a hasty bridge tries often
 			until(t, "the agents were tried twice", func() bool { return f.count() >= asked+2*agents })
 			if tries, seconds := f.count()-asked, time.Since(began).Seconds(); float64(tries) > agents*(4+2*seconds) {
 				t.Errorf("%d agents were tried %d times within %.1f s", agents, tries, seconds)
