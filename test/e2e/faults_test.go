@@ -46,7 +46,7 @@ var families = map[string]map[string]scenario{
 		"mute":            {faults: []fault{{Kind: "mute"}}, opens: 1, cause: event.CauseSilence},
 		"mute, briefly":   {short: true, faults: []fault{{Kind: "mute", DurationMS: 500}}},
 		"mute-heartbeats": {faults: []fault{{Kind: "mute-heartbeats"}}},
-		"clear":           {faults: []fault{{Kind: "mute"}, {Kind: "clear"}}},
+		"clear":           {faults: []fault{{Kind: "mute", DurationMS: 60_000}, {Kind: "clear"}}}, // a mute without end drops events
 	},
 	"beginnings of sockets": {
 		"refuse":       {faults: []fault{{Kind: "refuse", Code: 500}, {Kind: "close"}}, opens: 1, barred: true, cause: event.CauseConnectionLost},
