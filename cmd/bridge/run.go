@@ -103,7 +103,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		return err
 	}
 	rosters.begin(func(agents []source.Agent) error {
-		buffer.SetReserve(reserve(len(agents)))
+		buffer.Reserve(reserve(len(agents)))
 		warnOfFiles(len(agents), log)
 		return b.SetRoster(agents)
 	})

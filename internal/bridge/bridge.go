@@ -117,7 +117,7 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 	h.encoded.New = func() any { return new(event.Encoded) }
 	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
 	for name, s := range sinks {
-		cursor, err := log.Cursor(name)
+		cursor, err := log.Cursor(name, spool.CursorOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", name, err)
 		}

@@ -37,7 +37,7 @@ func newStage(t *testing.T, o Options, agents int) *stage {
 	t.Helper()
 	st := &stage{t: t, clock: time.UnixMilli(1_767_323_045_000).UTC(), log: spool.NewMemory(spool.MemoryOptions{})}
 	var err error
-	if st.reads, err = st.log.Cursor("test"); err != nil {
+	if st.reads, err = st.log.Cursor("test", spool.CursorOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	o.BridgeID, o.now, o.rand = "b", func() time.Time { return st.clock }, func() float64 { return 0.5 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -64,19 +65,19 @@ func NewMemory(o MemoryOptions) *Memory {
 		o.Now = time.Now
 	}
 	m := &Memory{bound: o.Bytes, now: o.Now, epoch: o.Now().Unix(), records: map[Pos]*entry{}, next: 1}
-	m.SetReserve(o.Reserve)
+	m.Reserve(o.Reserve)
 	return m
 }
 
-// SetReserve changes MemoryOptions.Reserve from now on; what is in the log stays. Safe for concurrent use.
-func (m *Memory) SetReserve(bytes int64) {
+// Reserve implements Log.
+func (m *Memory) Reserve(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.normal = m.bound - min(bytes, m.bound/2)
 }
 
 // Cursor implements Log. At most 64 cursors, each name once.
-func (m *Memory) Cursor(sink string) (Cursor, error) {
+func (m *Memory) Cursor(sink string, _ CursorOptions) (Cursor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.next != 1 {
@@ -132,6 +133,21 @@ func (m *Memory) Append(c Class, e *event.Encoded) (Pos, error) {
 	return one.Pos, nil
 }
 
+// AppendFor implements Log.
+func (m *Memory) AppendFor(_ string, e *event.Encoded) (Pos, error) { return m.Append(Normal, e) }
+
+// Recover implements Log.
+func (m *Memory) Recover(func(io.Reader) error, func(*Record)) (time.Time, error) { return time.Time{}, nil }
+
+// Alive implements Log.
+func (m *Memory) Alive(time.Time) error { return nil }
+
+// Checkpoint implements Log.
+func (m *Memory) Checkpoint(save func(io.Writer) error) error { return save(io.Discard) }
+
+// Skip implements Log.
+func (m *Memory) Skip(func([]Skipped) error) error { return nil }
+
 // Room implements Log.
 func (m *Memory) Room() bool {
 	m.mu.Lock()
@@ -167,6 +183,7 @@ type memoryCursor struct {
 	oldest Pos // nothing below is open for this cursor
 	held   int
 	bytes  int64
+	mark   []byte
 }
 
 // signal is called with the log's mutex held. The channel holds one signal, which stands for all of them: whoever takes it
@@ -218,6 +235,18 @@ func (c *memoryCursor) Read(p []Pos) ([]Record, error) {
 }
 
 var errNotOpen = errors.New("not handed out or already done")
+
+// Replaying implements Cursor.
+func (c *memoryCursor) Replaying() bool { return false }
+
+// Mark implements Cursor.
+func (c *memoryCursor) Mark() []byte { return c.mark }
+
+// Save implements Cursor.
+func (c *memoryCursor) Save(mark []byte) error {
+	c.mark = mark
+	return nil
+}
 
 // Done implements Cursor. A position that is not open for this cursor panics: counting on would free what another sink still needs.
 func (c *memoryCursor) Done(pos Pos) {

@@ -39,7 +39,7 @@ func encoded(id, key, data string) *event.Encoded {
 
 func cursor(t *testing.T, m *Memory, name string) Cursor {
 	t.Helper()
-	c, err := m.Cursor(name)
+	c, err := m.Cursor(name, CursorOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,13 +86,13 @@ func TestMemoryRecord(t *testing.T) {
 func TestMemoryCursorRules(t *testing.T) {
 	m := NewMemory(MemoryOptions{})
 	cursor(t, m, "a")
-	if _, err := m.Cursor("a"); err == nil {
+	if _, err := m.Cursor("a", CursorOptions{}); err == nil {
 		t.Error("second cursor of one name: got no error")
 	}
 	if _, err := m.Append(Normal, encoded("1", "k", "x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Cursor("b"); err == nil {
+	if _, err := m.Cursor("b", CursorOptions{}); err == nil {
 		t.Error("cursor after the first Append: got no error")
 	}
 	if err := m.Close(); err != nil {
@@ -212,7 +212,7 @@ func model(seed uint64) error {
 		done    = map[Pos]int{}
 	)
 	for i := range 1 + rnd.IntN(3) {
-		c, err := m.Cursor(fmt.Sprint(i))
+		c, err := m.Cursor(fmt.Sprint(i), CursorOptions{})
 		if err != nil {
 			return err
 		}
@@ -345,7 +345,7 @@ func TestMemoryReady(t *testing.T) {
 
 func BenchmarkMemory(b *testing.B) {
 	m := NewMemory(MemoryOptions{})
-	c, err := m.Cursor("a")
+	c, err := m.Cursor("a", CursorOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -377,15 +377,15 @@ func TestMemoryReserveFollowsWhatItIsFor(t *testing.T) {
 			n++
 		}
 	}
-	m.SetReserve(4 * size)
+	m.Reserve(4 * size)
 	if n := fill(); n != 6 {
 		t.Errorf("got room for %d records beside a reserve of 4 in 10, want 6", n)
 	}
-	m.SetReserve(2 * size)
+	m.Reserve(2 * size)
 	if n := fill(); n != 2 {
 		t.Errorf("got room for %d more, want 2", n)
 	}
-	m.SetReserve(100 * size) // half at most, which is full already
+	m.Reserve(100 * size) // half at most, which is full already
 	if _, err := m.Append(Reserve, encoded("1", "k", "x")); err != nil || fill() != 0 {
 		t.Errorf("got %v, want room in the reserve alone", err)
 	}

@@ -1,17 +1,19 @@
 // Package spool is the log between intake and publishers: what was appended is delivered to every cursor, in order, until the
-// cursor says it is done. It knows neither vendors nor brokers.
+// cursor says it is done, also by a later process. It knows neither vendors nor brokers.
 //
-// The log in this package, [Memory], lives in memory: what it holds is lost with the process.
+// [Disk] keeps the log in files. [Memory] is its double for tests.
 package spool
 
 import (
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 )
 
-// Pos is a record's position in its log. Positions rise in the order of Append and are never used twice.
+// Pos is a record's position in its log. Positions rise in the order of Append and are never used twice, also not after a crash.
 type Pos uint64
 
 // Record is one event in the log. It is immutable; whoever reads it must not change Data.
@@ -42,34 +44,85 @@ const (
 	Reserve
 )
 
-// ErrFull refuses an Append: the bound is reached. The caller opens a gap of cause spool_full.
+// ErrFull refuses an Append: the bound is reached, or the disk is full. The caller opens a gap of cause spool_full.
 var ErrFull = errors.New("spool is full: the broker has not confirmed enough; raise the bound or look at the sink")
+
+// ErrStalled refuses an Append: the disk did not take what was appended before within a second, or fails. The caller opens a gap of cause
+// disk_stalled.
+var ErrStalled = errors.New("spool is stalled: the disk is too slow or fails")
 
 // ErrClosed refuses an Append after Close.
 var ErrClosed = errors.New("spool is closed")
 
-// Log takes events and keeps them until every cursor is done with them. Safe for concurrent use.
+// Log takes events and keeps them until every cursor is done with them. Safe for concurrent use but for Cursor and Recover, which come first, from one
+// goroutine: every Cursor, then Recover once, then the first Append.
 type Log interface {
-	// Cursor makes the delivery state of the named sink. Every cursor is made before the first Append.
-	Cursor(sink string) (Cursor, error)
-	// Append copies e and returns; it never waits for a sink. Errors: ErrFull, ErrClosed.
+	// Cursor opens the delivery state of the named sink: where an earlier process left it, or as the options say for a new name.
+	Cursor(sink string, o CursorOptions) (Cursor, error)
+	// Recover gives back what the views were: load reads the newest checkpoint, and is not called where there is none; then fold gets every record after the
+	// place that the checkpoint noted, in order, also those that every sink is done with. When load fails, that is reported, and fold gets every
+	// record the log holds: load must leave nothing behind when it fails. alive is what Alive was told last; zero: never.
+	Recover(load func(io.Reader) error, fold func(*Record)) (alive time.Time, err error)
+	// Append copies e and returns; it never waits for a sink. What was appended is durable after the next group commit, and is given to cursors
+	// only then. It waits for a slow disk at most a second. Errors: ErrFull, ErrStalled, ErrClosed.
 	Append(c Class, e *event.Encoded) (Pos, error)
-	// Room reports whether an intake that was refused should begin again: after ErrFull, once an eighth of the bound is free.
+	// AppendFor is Append for one sink alone, by the name of its cursor: all others count the record as done. A dead letter is replayed with it.
+	AppendFor(sink string, e *event.Encoded) (Pos, error)
+	// Alive notes, in order with the events appended, that every feed that is up was provably received until t. Like Append it does not wait for the
+	// disk; its errors are Append's.
+	Alive(t time.Time) error
+	// Checkpoint keeps the views: save writes them, each with the position of its last event, while appending goes on. The checkpoint counts from the moment at
+	// which everything appended before the end of save is durable; until then, and when save or the disk fails, the one before it stays.
+	Checkpoint(save func(io.Writer) error) error
+	// Room reports whether an intake that was refused should begin again: after ErrFull once an eighth of the bound is free, after ErrStalled once the disk
+	// has taken what was appended.
 	Room() bool
+	// Reserve changes, from now on, how many bytes of the bound only Class Reserve may use.
+	Reserve(bytes int64)
+	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise: of the oldest segment that a cursor holds, it calls announce with
+	// what the slowest cursor has not done there; when that returns nil and what it appended is durable, the cursor counts these records as done.
+	Skip(announce func([]Skipped) error) error
+	// Close makes durable what was appended and ends the log; cursors are saved by their owners before.
 	Close() error
 }
 
-// Cursor is one sink's way through the log. It is used by one publisher goroutine.
+// Skipped is what one sink will not get of one agent, to make room.
+type Skipped struct {
+	Sink     string
+	Header   event.Header  // of the last such record: whose it is
+	From, To event.Instant // recorded times of the first and the last
+	Records  int
+}
+
+// CursorOptions say what a cursor delivers. The zero value delivers everything, from the oldest record that the log holds.
+type CursorOptions struct {
+	// Keep reports whether the sink wants a record; the others count as done. nil: all. It is asked once per record and process.
+	Keep func(*event.Header) bool
+	// Now makes a cursor that was never opened before begin with the next record to be appended, not with the oldest one held.
+	Now bool
+}
+
+// Cursor is one sink's way through the log. It is used by one publisher goroutine, but for Save and Pending, which any goroutine may call.
 type Cursor interface {
 	// Ready is signalled when Next may have more; a signal may be spurious, none is lost.
 	Ready() <-chan struct{}
-	// Next returns up to limit further records in log order, each once. It never blocks.
+	// Next returns up to limit further records in log order, each once per process: durable ones only, without those that were done or are not
+	// wanted. It never waits for a record to come. Corrupt records are left out, counted and reported; an error is one of the disk, and asking again may help.
 	Next(limit int) ([]Record, error)
-	// Read returns records again by position, for lanes, which queue positions and not bytes. A position that is done is an error.
+	// Read returns records again by position, for lanes, which queue positions and not bytes: in the order asked, without those that are
+	// done, were skipped to make room, or have become unreadable since; the last count as done.
 	Read(p []Pos) ([]Record, error)
-	// Done says that the record is delivered or set aside; in any order, each position once.
+	// Replaying reports whether Next has yet to return some of what the log held for this cursor when it was opened.
+	Replaying() bool
+	// Done says that the record is delivered or set aside; in any order. It panics for a position that Next has not returned; for one that is done already, or
+	// was skipped, it does nothing.
 	Done(Pos)
-	// Pending is how many records the sink has not confirmed, their bytes, and when the oldest of them was appended (ms; 0: none).
+	// Mark is what was saved last, also by an earlier process; nil: nothing was.
+	Mark() []byte
+	// Save makes durable what is done and mark beside it. mark must have been determined before the call: what is done meanwhile may be saved with it, what
+	// was sent meanwhile may not be missed by it. One call at a time.
+	Save(mark []byte) error
+	// Pending is how many records the sink has not confirmed, about how many bytes they are, and when the oldest of them was received (ms; 0: none).
 	Pending() (records int, bytes int64, oldest event.Instant)
 }
 
