@@ -1,0 +1,91 @@
+package spool
+
+// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped.
+func (d *Disk) Skip(announce func([]Skipped) error) error {
+	if !d.SkipSlowest {
+		return nil
+	}
+	d.skipping.Lock()
+	defer d.skipping.Unlock()
+	d.mu.Lock()
+	tight := d.used+d.staged > d.max-d.max/8
+	d.mu.Unlock()
+	if !tight {
+		return nil
+	}
+	c, p, open := d.slowest()
+	if c == nil {
+		return nil
+	}
+	var skipped []Skipped
+	index := map[[2]string]int{}
+	err := d.read(p.seg, open, func(f *frame) {
+		r, target := f.record(d.epoch)
+		if r.Pos < p.fresh && !c.wants(&r.Header, target) {
+			return
+		}
+		who := [2]string{r.Header.Source, r.Header.Agent}
+		i, known := index[who]
+		if !known {
+			i, index[who] = len(skipped), len(skipped)
+			skipped = append(skipped, Skipped{Sink: c.sink, From: r.Header.Recorded})
+		}
+		s := &skipped[i]
+		s.Header, s.To = r.Header, r.Header.Recorded
+		s.Records++
+	})
+	if err != nil {
+		return err
+	}
+	if err := announce(skipped); err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	n := c.skip(p, open)
+	d.metrics.skipped.WithLabelValues(c.sink).Add(float64(n))
+	return nil
+}
+
+// slowest finds the oldest segment in which something is open, and of the cursors that hold it the one that has most open there.
+func (d *Disk) slowest() (c *diskCursor, p *part, open []Pos) {
+	d.state.Lock()
+	defer d.state.Unlock()
+	for i := range len(d.segments) - 1 {
+		for _, one := range d.cursors {
+			if part, pos := one.openIn(i); len(pos) > len(open) {
+				c, p, open = one, part, pos
+			}
+		}
+		if c != nil {
+			return c, p, open
+		}
+	}
+	return nil, nil, nil
+}
+
+// openIn is what the cursor has not done of its part i.
+func (c *diskCursor) openIn(i int) (*part, []Pos) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parts[i]
+	open := make([]Pos, 0, p.open)
+	for pos := p.next(0); pos < p.end; pos = p.next(pos + 1) {
+		open = append(open, pos)
+	}
+	return p, open
+}
+
+// skip counts what is still open of these positions as done.
+func (c *diskCursor) skip(p *part, open []Pos) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, pos := range open {
+		if p.finish(pos) {
+			n++
+		}
+	}
+	c.saved = false
+	return n
+}
