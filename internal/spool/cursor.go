@@ -242,7 +242,7 @@ func (c *diskCursor) Read(ask []Pos) ([]Record, error) {
 	for _, pos := range ask {
 		if pos >= c.at {
 			c.mu.Unlock()
-			return nil, fmt.Errorf("read position %d: %w", pos, errNotOpen)
+			return nil, fmt.Errorf("read position %d: Next has not returned it", pos)
 		}
 		if p := c.part(pos); p != nil && !p.isDone(pos) {
 			open = append(open, pos)

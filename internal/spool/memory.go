@@ -46,7 +46,7 @@ type Memory struct {
 	closed  bool
 	cursors []*memoryCursor
 
-	saved, saving *checkpoint // the one that counts; the one that waits until what it tells of is durable
+	saved, saving *memoryCheckpoint // the one that counts; the one that waits until what it tells of is durable
 }
 
 // entry is a record and who still needs it.
@@ -63,7 +63,7 @@ type aliveNote struct {
 	t      time.Time
 }
 
-type checkpoint struct {
+type memoryCheckpoint struct {
 	noted, end Pos // next when save began and when it had ended
 	views      []byte
 }
@@ -344,7 +344,7 @@ func (m *Memory) Checkpoint(save func(io.Writer) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.Manual {
-		m.saving = &checkpoint{noted: noted, end: m.next, views: views.Bytes()}
+		m.saving = &memoryCheckpoint{noted: noted, end: m.next, views: views.Bytes()}
 		m.commit(m.durable)
 	}
 	return nil

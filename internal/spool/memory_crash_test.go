@@ -13,7 +13,7 @@ import (
 )
 
 // add appends records with these ids and returns the position after them.
-func add(t *testing.T, m *Memory, ids ...string) Pos {
+func appendAll(t *testing.T, m *Memory, ids ...string) Pos {
 	t.Helper()
 	for _, id := range ids {
 		if _, err := m.Append(Normal, encoded(id, id, "x")); err != nil {
@@ -60,8 +60,8 @@ func checkIDs(t *testing.T, what string, got []string, want ...string) {
 func TestMemoryGivesOutOnlyWhatIsDurable(t *testing.T) {
 	m := NewMemory(MemoryOptions{Manual: true})
 	c := cursor(t, m, "a")
-	two := add(t, m, "1")
-	add(t, m, "2")
+	two := appendAll(t, m, "1")
+	appendAll(t, m, "2")
 	if ids, _ := next(t, c); ids != nil {
 		t.Errorf("before Commit: got %v, want nothing", ids)
 	}
@@ -77,7 +77,7 @@ func TestMemoryGivesOutOnlyWhatIsDurable(t *testing.T) {
 func TestMemoryCrash(t *testing.T) {
 	m := NewMemory(MemoryOptions{Manual: true})
 	c := cursor(t, m, "a")
-	end := add(t, m, "1", "2", "3", "4")
+	end := appendAll(t, m, "1", "2", "3", "4")
 	m.Commit(end)
 	_, records := next(t, c)
 	c.Done(records[2].Pos)
@@ -85,8 +85,8 @@ func TestMemoryCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Done(records[0].Pos) // done and not saved
-	kept := add(t, m, "5")
-	lost := add(t, m, "6")
+	kept := appendAll(t, m, "5")
+	lost := appendAll(t, m, "6")
 
 	m = m.Crash(kept)
 	c = cursor(t, m, "a")
@@ -110,11 +110,11 @@ func TestMemoryCrash(t *testing.T) {
 
 func TestMemoryCheckpointCountsOnceDurable(t *testing.T) {
 	m := NewMemory(MemoryOptions{Manual: true})
-	m.Commit(add(t, m, "1", "2"))
+	m.Commit(appendAll(t, m, "1", "2"))
 	save := func(views string) {
 		t.Helper()
 		if err := m.Checkpoint(func(w io.Writer) error {
-			add(t, m, "during "+views)
+			appendAll(t, m, "during "+views)
 			_, err := io.WriteString(w, views)
 			return err
 		}); err != nil {
@@ -122,10 +122,10 @@ func TestMemoryCheckpointCountsOnceDurable(t *testing.T) {
 		}
 	}
 	save("first")
-	end := add(t, m, "3")
+	end := appendAll(t, m, "3")
 	m.Commit(end)
 	save("second")
-	add(t, m, "4")
+	appendAll(t, m, "4")
 
 	early := m.Crash(end) // what the second tells of is not durable
 	views, ids, _ := folded(t, early, nil)
@@ -158,9 +158,9 @@ func TestMemoryAliveIsTheLastInLogOrder(t *testing.T) {
 		t.Errorf("never told: got %v", alive)
 	}
 	tell(20)
-	one := add(t, m, "1")
+	one := appendAll(t, m, "1")
 	tell(10)
-	two := add(t, m, "2")
+	two := appendAll(t, m, "2")
 	tell(30)
 	for end, want := range map[Pos]int{one - 1: 20, one: 10, two: 30} {
 		if _, _, alive := folded(t, m.Crash(end), nil); !alive.Equal(at(want)) {
@@ -172,7 +172,7 @@ func TestMemoryAliveIsTheLastInLogOrder(t *testing.T) {
 func TestMemoryCursorOptions(t *testing.T) {
 	m := NewMemory(MemoryOptions{Manual: true})
 	cursor(t, m, "a")
-	m.Commit(add(t, m, "1"))
+	m.Commit(appendAll(t, m, "1"))
 	m = m.Crash(1 << 40)
 	all, late := cursor(t, m, "all"), func() Cursor {
 		c, err := m.Cursor("late", CursorOptions{Now: true})
@@ -185,7 +185,7 @@ func TestMemoryCursorOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add(t, m, "2", "3")
+	appendAll(t, m, "2", "3")
 	if _, err := m.AppendFor("late", encoded("4", "4", "x")); err != nil {
 		t.Fatal(err)
 	}
@@ -208,8 +208,8 @@ func TestMemoryFaults(t *testing.T) {
 	t.Run("a disk that had not kept what it said", func(t *testing.T) {
 		m := NewMemory(MemoryOptions{Manual: true})
 		c := cursor(t, m, "a")
-		one := add(t, m, "1")
-		end := add(t, m, "2")
+		one := appendAll(t, m, "1")
+		end := appendAll(t, m, "2")
 		m.Commit(end)
 		_, records := next(t, c)
 		c.Done(records[1].Pos)
@@ -224,7 +224,7 @@ func TestMemoryFaults(t *testing.T) {
 	t.Run("SaveAhead", func(t *testing.T) {
 		m := NewMemory(MemoryOptions{Manual: true, SaveAhead: true})
 		c := cursor(t, m, "a")
-		m.Commit(add(t, m, "1"))
+		m.Commit(appendAll(t, m, "1"))
 		next(t, c)
 		_ = c.Save(nil)
 		if ids, _ := next(t, cursor(t, m.Crash(1<<40), "a")); ids != nil {
@@ -233,7 +233,7 @@ func TestMemoryFaults(t *testing.T) {
 	})
 	t.Run("CheckpointAhead", func(t *testing.T) {
 		m := NewMemory(MemoryOptions{Manual: true, CheckpointAhead: true})
-		add(t, m, "1")
+		appendAll(t, m, "1")
 		_ = m.Checkpoint(func(w io.Writer) error { _, err := io.WriteString(w, "views"); return err })
 		if views, _, _ := folded(t, m.Crash(1), nil); views != "views" {
 			t.Errorf("got views %q, want those of records that are lost", views)
