@@ -144,7 +144,7 @@ func families(t *testing.T) map[string]family {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rosters.begin(func([]source.Agent) error { return nil })
+	rosters.begin(func(map[string][]source.Agent) error { return nil })
 	rosters.tell(rosters.parts[0], nil)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

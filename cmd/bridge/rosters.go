@@ -15,7 +15,7 @@ import (
 type rosters struct {
 	log     *zap.Logger
 	metrics *roster.Metrics
-	set     func([]source.Agent) error // takes all agents, each once
+	set     func(map[string][]source.Agent) error // takes the agents of every source whose roster is known, each agent once
 
 	mu     sync.Mutex
 	parts  []*rosterPart // in the configuration's order
@@ -33,7 +33,7 @@ type rosterPart struct {
 }
 
 // begin tells the lists in the configuration to set, and everything that follows.
-func (r *rosters) begin(set func([]source.Agent) error) {
+func (r *rosters) begin(set func(map[string][]source.Agent) error) {
 	r.set = set
 	for _, p := range r.parts {
 		if p.watch == nil {
@@ -65,17 +65,21 @@ func (r *rosters) tell(p *rosterPart, ids []string) {
 		p.agents[i].Source = p.source
 	}
 	r.metrics.Agents(p.source, len(ids))
-	var all []source.Agent
+	all := map[string][]source.Agent{}
 	taken := map[string]bool{}
 	shared := 0
 	for _, p := range r.parts {
+		if !p.known {
+			continue
+		}
+		all[p.source] = nil
 		for _, a := range p.agents {
 			if taken[a.ID] {
 				shared++
 				continue
 			}
 			taken[a.ID] = true
-			all = append(all, a)
+			all[p.source] = append(all[p.source], a)
 		}
 	}
 	if shared != r.shared && shared > 0 {

@@ -210,7 +210,7 @@ func TestRostersEndBeforeTheBridge(t *testing.T) {
 		m := roster.NewMetrics(prometheus.NewRegistry())
 		watch := roster.NewWatch("slow", read, time.Hour, zap.NewNop(), m)
 		r := &rosters{log: zap.NewNop(), metrics: m, parts: []*rosterPart{{source: "slow", watch: watch}}}
-		r.begin(func([]source.Agent) error { t.Error("a roster was told after the end"); return nil })
+		r.begin(func(map[string][]source.Agent) error { t.Error("a roster was told after the end"); return nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan bool)
 		go func() {
@@ -232,22 +232,37 @@ func TestRostersEndBeforeTheBridge(t *testing.T) {
 
 func TestAnAgentOnTwoRosters(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
-	var got []source.Agent
+	var got map[string][]source.Agent
 	describe := func(id string) source.Agent { return source.Agent{ID: id, Provider: "twilio"} }
 	r := &rosters{log: zap.New(core), metrics: roster.NewMetrics(prometheus.NewRegistry())}
 	first, second := &rosterPart{source: "first", describe: describe}, &rosterPart{source: "second", describe: describe, list: []string{"b", "c"}}
 	r.parts = []*rosterPart{first, second}
-	r.begin(func(agents []source.Agent) error { got = agents; return nil })
-	r.tell(first, []string{"a", "b"})
-	of := func(id, name string) source.Agent { return source.Agent{ID: id, Provider: "twilio", Source: name} }
-	if diff := cmp.Diff([]source.Agent{of("a", "first"), of("b", "first"), of("c", "second")}, got); diff != "" {
-		t.Errorf("agents (-want +got):\n%s", diff)
+	first.watch = roster.NewWatch("first", nil, time.Hour, zap.NewNop(), r.metrics) // not running: this test tells what it reads
+	r.begin(func(agents map[string][]source.Agent) error { got = agents; return nil })
+	check := func(when string, want map[string][]string) {
+		t.Helper()
+		ids := map[string][]string{}
+		for name, agents := range got {
+			ids[name] = []string{}
+			for _, a := range agents {
+				ids[name] = append(ids[name], a.ID)
+				if a.Source != name || a.Provider != "twilio" {
+					t.Errorf("%s: agent of %q is %+v", when, name, a)
+				}
+			}
+		}
+		if diff := cmp.Diff(want, ids); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
 	}
+	check("before the first was read", map[string][]string{"second": {"b", "c"}})
+	r.tell(first, []string{"a", "b"})
+	check("both read", map[string][]string{"first": {"a", "b"}, "second": {"c"}})
 	r.tell(second, []string{"b", "c", "d"})
 	r.tell(first, []string{"a"})
-	if diff := cmp.Diff([]source.Agent{of("a", "first"), of("b", "second"), of("c", "second"), of("d", "second")}, got); diff != "" {
-		t.Errorf("agents (-want +got):\n%s", diff)
-	}
+	check("dropped by the first", map[string][]string{"first": {"a"}, "second": {"b", "c", "d"}})
+	r.tell(first, nil)
+	check("the first has none", map[string][]string{"first": {}, "second": {"b", "c", "d"}})
 	if n := logs.FilterMessageSnippet("on the rosters of several sources").Len(); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}

@@ -102,10 +102,14 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	rosters.begin(func(agents []source.Agent) error {
-		buffer.Reserve(reserve(len(agents)))
-		warnOfFiles(len(agents), log)
-		return b.SetRoster(agents)
+	rosters.begin(func(all map[string][]source.Agent) error {
+		agents := 0
+		for _, part := range all {
+			agents += len(part)
+		}
+		buffer.Reserve(reserve(agents))
+		warnOfFiles(agents, log)
+		return b.SetRoster(all)
 	})
 	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer, minLive: c.Health.MinLive}
 	if c.Privacy.Raw {

@@ -23,6 +23,8 @@ type agent struct {
 
 	mu        sync.Mutex
 	view      *mapping.View
+	pos       spool.Pos  // of the last event told
+	removed   bool       // told that she is off the roster: nothing of her is to be known again
 	sessions  []*session // that have not ended, oldest first
 	debts     []debt     // gaps that the log had no room for
 	held      unmapped
@@ -55,12 +57,27 @@ func (a *agent) tell(c spool.Class, e *event.Event) error {
 	encoded := a.encoded.Get().(*event.Encoded)
 	defer a.encoded.Put(encoded)
 	e.Encode(encoded)
-	if _, err := a.log.Append(c, encoded); err != nil {
+	pos, err := a.log.Append(c, encoded)
+	if err != nil {
 		return err
 	}
-	a.view.Apply(e)
+	a.apply(e, pos)
+	a.tells.Add(1)
 	a.metrics.events.WithLabelValues(string(e.Type)).Inc()
 	return nil
+}
+
+// apply takes note of what the log holds at pos, now or since an earlier process.
+func (a *agent) apply(e *event.Event, pos spool.Pos) {
+	a.view.Apply(e)
+	a.pos = pos
+	switch e.Type {
+	case event.SessionReady:
+		a.down = ""
+	case event.SessionLost, event.SessionRefused, event.SessionTokenExpired:
+		a.down = e.Data.Session.State
+		a.removed = e.Data.Session.Reason == removed
+	}
 }
 
 // accept takes what the mapper found in the frame at hand.
@@ -83,7 +100,7 @@ func (a *agent) accept(e *event.Event) error {
 		if err := a.tell(spool.Normal, e); err != nil {
 			return err
 		}
-		a.shared.add(e.ID, e.Recorded)
+		a.shared.add(e.ID, e.Recorded, a.pos)
 		a.told++
 		return nil
 	}
@@ -164,16 +181,17 @@ func (a *agent) numberUnmapped(e *event.Event) error {
 type toldOnce struct {
 	mu    sync.Mutex
 	ids   map[string]event.Instant
+	pos   spool.Pos // of the last one
 	swept event.Instant
 }
 
 func (t *toldOnce) has(id string) bool { _, ok := t.ids[id]; return ok }
 
-func (t *toldOnce) add(id string, now event.Instant) {
+func (t *toldOnce) add(id string, now event.Instant, pos spool.Pos) {
 	if t.ids == nil {
 		t.ids = map[string]event.Instant{}
 	}
-	t.ids[id] = now
+	t.ids[id], t.pos = now, pos
 	t.swept = mapping.Forget(t.ids, t.swept, now, nil)
 }
 

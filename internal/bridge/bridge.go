@@ -44,7 +44,8 @@ type Options struct {
 	Backoff retry.Backoff
 	// RefusedRetry is about how often a refused agent is tried again; default 5 min.
 	RefusedRetry time.Duration
-	// Drain is how long a stopping bridge tries to deliver what the log holds; default 20 s.
+	// Drain is how long a stopping bridge tries to deliver what the log holds. 0, where the log survives the process: not at all, the next one does, and
+	// everything is closed within 2 s.
 	Drain time.Duration
 
 	now  func() time.Time
@@ -61,7 +62,6 @@ func (o *Options) setDefaults() error {
 	def(&o.DialRate, 50)
 	def(&o.Silence, 30*time.Second)
 	def(&o.RefusedRetry, 5*time.Minute)
-	def(&o.Drain, 20*time.Second)
 	def(&o.Backoff.Base, time.Second)
 	def(&o.Backoff.Cap, 30*time.Second)
 	def(&o.Backoff.Healthy, time.Minute)
@@ -102,13 +102,16 @@ type heart struct {
 	logger   *zap.Logger
 	metrics  *Metrics
 	shared   toldOnce
+	proof    proof
 	started  time.Time
+	tells    atomic.Int64 // events appended
 	sessions atomic.Int64 // incarnations made
 	unmapped atomic.Int64 // bridge.unmapped events told: never twice the same number, also after an agent has come back
 	encoded  sync.Pool    // of *event.Encoded: an idle agent holds none
 }
 
-// New makes a bridge. sources and sinks are by configured name; log outlives the bridge and is closed by the caller.
+// New makes a bridge of what an earlier one left in the log, if there was one: it begins with the gaps that the other's crash made. sources and sinks are by
+// configured name; log outlives the bridge and is closed by the caller.
 func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sink.Sink, zl *zap.Logger, reg prometheus.Registerer) (*Bridge, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -123,15 +126,22 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 		}
 		b.publishers = append(b.publishers, newPublisher(h, name, cursor, s))
 	}
+	if err := b.fleet.recover(); err != nil {
+		return nil, err
+	}
 	return b, nil
 }
 
-// SetRoster says who the agents are from now on. Sessions are started and ended only for those who came and went. Safe for concurrent use, before
-// and during Run; an agent of a source that is not configured is an error and nothing changes.
-func (b *Bridge) SetRoster(agents []source.Agent) error { return b.fleet.setRoster(agents) }
+// SetRoster says who the agents of each source are from now on, by its configured name; a source that is missing has no known roster yet, and its agents
+// stay as they are. Sessions are started and ended only for those who came and went, since the last call or an earlier process. Safe for concurrent
+// use, before and during Run; after an error nothing has changed: a source that is not configured, an agent who is there twice.
+func (b *Bridge) SetRoster(rosters map[string][]source.Agent) error {
+	return b.fleet.setRoster(rosters)
+}
 
-// Run holds the sessions and delivers until ctx ends, then stops in order: sessions end and their planned gaps are told; what the log
-// holds is delivered within Options.Drain; sinks are closed. The error says what was left undelivered.
+// Run holds the sessions and delivers until ctx ends, then stops in order: sessions end and their planned gaps are told; what the log holds is delivered
+// within Options.Drain; sinks are closed; cursors and views are saved. The error says what was left undelivered by a bridge that was to drain, and
+// what could not be saved.
 func (b *Bridge) Run(ctx context.Context) error {
 	// Publishers outlive the sessions: what these tell at the end is still to be delivered.
 	pubCtx, stopPublishers := context.WithCancel(context.WithoutCancel(ctx))
@@ -140,26 +150,61 @@ func (b *Bridge) Run(ctx context.Context) error {
 	for _, p := range b.publishers {
 		wg.Go(func() { p.run(pubCtx) })
 	}
+	wg.Go(func() { b.keep(pubCtx) })
 	b.fleet.run(ctx)
 
-	drainCtx, cancel := context.WithTimeout(pubCtx, b.heart.Drain)
-	defer cancel()
-	b.fleet.settleAll(drainCtx)
+	budget := closeTimeout
 	var errs []error
-	for _, p := range b.publishers {
-		errs = append(errs, p.drained(drainCtx))
+	if b.heart.Drain > 0 {
+		drainCtx, cancel := context.WithTimeout(pubCtx, b.heart.Drain)
+		defer cancel()
+		b.fleet.settleAll(drainCtx)
+		for _, p := range b.publishers {
+			errs = append(errs, p.drained(drainCtx))
+		}
+	} else {
+		budget = fastTimeout
+		settleCtx, cancel := context.WithTimeout(pubCtx, budget/4)
+		defer cancel()
+		b.fleet.settleAll(settleCtx)
 	}
 	stopPublishers()
-	wg.Wait()
-	closeCtx, cancelClose := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancelClose()
-	for _, p := range b.publishers {
-		if err := p.sink.Close(closeCtx); err != nil {
-			errs = append(errs, fmt.Errorf("sink %s: close: %w", p.name, err))
-		}
+	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), budget)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		wg.Wait()
+		ended <- b.close(closeCtx, budget/2)
+	}()
+	select {
+	case err := <-ended:
+		errs = append(errs, err)
+	case <-closeCtx.Done(): // a disk that hangs holds nobody: what it did not save is read, and asked of the broker, again
+		errs = append(errs, errors.New("the log did not save cursors and views in time"))
 	}
 	return errors.Join(errs...)
 }
 
-// closeTimeout bounds the closing of sinks that have nothing left to deliver, or were given up.
-const closeTimeout = 5 * time.Second
+// close gives the sinks that long, and saves what is done and told.
+func (b *Bridge) close(ctx context.Context, sinks time.Duration) error {
+	sinksCtx, cancel := context.WithTimeout(ctx, sinks)
+	defer cancel()
+	var errs []error
+	for _, p := range b.publishers {
+		if err := p.sink.Close(sinksCtx); err != nil {
+			errs = append(errs, fmt.Errorf("sink %s: close: %w", p.name, err))
+		}
+		if err := p.finish(); err != nil {
+			errs = append(errs, fmt.Errorf("sink %s: save: %w", p.name, err))
+		}
+	}
+	b.checkpoint()
+	return errors.Join(errs...)
+}
+
+// closeTimeout bounds the closing of sinks that have nothing left to deliver, or were given up, and the saving; fastTimeout is that of a bridge that
+// does not drain: with the end of the sessions before it, and the closing of the log after it, it makes 2 s.
+const (
+	closeTimeout = 5 * time.Second
+	fastTimeout  = 1500 * time.Millisecond
+)

@@ -95,7 +95,7 @@ func runFor(t *testing.T, s *plainSink, f Feed, log spool.Log, d time.Duration) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetRoster([]source.Agent{{ID: "A", Source: "quiet"}, {ID: "B", Source: "quiet"}}); err != nil {
+	if err := b.SetRoster(map[string][]source.Agent{"quiet": {{ID: "A"}, {ID: "B"}}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), d)

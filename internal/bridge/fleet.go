@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,9 +29,12 @@ type fleet struct {
 	mu      sync.Mutex
 	members map[source.Agent]*member // the roster
 	order   []*member                // the roster and those who have not gone yet, in the order of arrival, so that a run can be repeated
-	budget  *rate.Limiter            // of dials
-	counted time.Time                // when the metrics last were
-	closing bool
+	// recovered are the agents of whom an earlier process told, until a roster says whether they are watched on.
+	recovered map[identity]*agent
+	budget    *rate.Limiter // of dials
+	counted   time.Time     // when the metrics last were
+	noted     time.Time     // when the log was last told who is alive
+	closing   bool
 }
 
 // member is one agent of the roster. While a successor is made, next is set and current goes on.
@@ -81,21 +85,26 @@ func newFleet(h *heart, sources map[string]Feed) *fleet {
 	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: rate.NewLimiter(rate.Limit(h.DialRate), burst)}
 }
 
-func (f *fleet) setRoster(agents []source.Agent) error {
+func (f *fleet) setRoster(rosters map[string][]source.Agent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var agents []source.Agent
 	wanted, ids := map[source.Agent]bool{}, map[string]bool{}
-	for _, a := range agents {
-		if _, ok := f.sources[a.Source]; !ok {
-			return fmt.Errorf("agent %s: source %q is not configured", a.ID, a.Source)
+	for _, name := range slices.Sorted(maps.Keys(rosters)) {
+		if _, ok := f.sources[name]; !ok {
+			return fmt.Errorf("roster of source %q: it is not configured", name)
 		}
-		if ids[a.ID] {
-			return fmt.Errorf("agent %s is in the roster twice: her events would have the same ids", a.ID)
+		for _, a := range rosters[name] {
+			a.Source = name
+			if ids[a.ID] {
+				return fmt.Errorf("agent %s is on the rosters twice: her events would have the same ids", a.ID)
+			}
+			wanted[a], ids[a.ID] = true, true
+			agents = append(agents, a)
 		}
-		wanted[a], ids[a.ID] = true, true
 	}
 	for _, m := range f.order {
-		if !m.leaving && !wanted[m.Agent] {
+		if _, known := rosters[m.Agent.Source]; known && !m.leaving && !wanted[m.Agent] {
 			m.leave()
 			delete(f.members, m.Agent)
 		}
@@ -112,13 +121,22 @@ func (f *fleet) setRoster(agents []source.Agent) error {
 			continue
 		}
 		feed := f.sources[a.Source]
-		// Who comes back is met anew: how long she was not watched is no gap.
-		m := &member{agent: newAgent(f.heart, a, feed.Mapper), source: feed.Source, after: f.leaving(a.ID), backoff: f.Backoff}
+		// Who comes back is met anew: how long she was not watched is no gap. Who was watched by an earlier process is not.
+		who := identity{a.ID, a.URI}
+		known := f.recovered[who]
+		if known != nil {
+			known.adopt(a, feed.Mapper)
+			delete(f.recovered, who)
+		} else {
+			known = newAgent(f.heart, a, feed.Mapper)
+		}
+		m := &member{agent: known, source: feed.Source, after: f.leaving(a.ID), backoff: f.Backoff}
 		// First dials are spread over the time that the budget needs for all who come now.
 		m.due = now.Add(time.Duration(f.rand() * float64(coming) / f.DialRate * float64(time.Second)))
 		f.members[a] = m
 		f.order = append(f.order, m)
 	}
+	f.disown(rosters)
 	f.forget()
 	return nil
 }
@@ -249,6 +267,10 @@ func (f *fleet) tick() {
 		}
 	}
 	f.dial(due, now)
+	if now.Sub(f.noted) >= aliveEvery {
+		f.noted = now
+		f.alive()
+	}
 	if now.Sub(f.counted) >= time.Second {
 		f.counted = now
 		f.count()

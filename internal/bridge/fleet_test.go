@@ -53,10 +53,15 @@ func newStage(t *testing.T, o Options, agents int) *stage {
 	for i := range agents {
 		roster = append(roster, source.Agent{ID: fmt.Sprintf("A%d", i), Source: "toy"})
 	}
-	if err := st.SetRoster(roster); err != nil {
+	if err := st.setRoster(roster); err != nil {
 		t.Fatal(err)
 	}
 	return st
+}
+
+// setRoster says who the agents of the stage's one source are.
+func (st *stage) setRoster(agents []source.Agent) error {
+	return st.SetRoster(map[string][]source.Agent{"toy": agents})
 }
 
 // pass lets time pass, with the fleet's turns.
@@ -259,7 +264,7 @@ func TestNewcomersAreDialledSoon(t *testing.T) {
 	for _, d := range st.dials {
 		roster = append(roster, d.m.Agent)
 	}
-	if err := st.SetRoster(roster); err != nil {
+	if err := st.setRoster(roster); err != nil {
 		t.Fatal(err)
 	}
 	if d, took := st.dialled(); d.m.ID != "new" || took > time.Second {
@@ -269,7 +274,7 @@ func TestNewcomersAreDialledSoon(t *testing.T) {
 
 func TestRosterKnowsOnlyConfiguredSources(t *testing.T) {
 	st := newStage(t, Options{}, 1)
-	err := st.SetRoster([]source.Agent{{ID: "A1", Source: "elsewhere"}})
+	err := st.SetRoster(map[string][]source.Agent{"elsewhere": {{ID: "A1"}}})
 	if err == nil {
 		t.Fatal("got no error for an agent of a source that is not configured")
 	}
@@ -286,11 +291,11 @@ func TestIDsAreNeverMadeTwice(t *testing.T) {
 		d, _ := st.dialled()
 		d.s.Up(source.Live, st.clock, time.Time{})
 		d.s.Frame(source.Frame{Feed: source.Live, Body: []byte("?"), Received: st.clock})
-		if err := st.SetRoster(nil); err != nil {
+		if err := st.setRoster(nil); err != nil {
 			t.Fatal(err)
 		}
 		st.fleet.ended(d.m, d.s, errRemoved)
-		if err := st.SetRoster(roster); err != nil {
+		if err := st.setRoster(roster); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -319,7 +324,7 @@ func TestARemovalEndsTheGap(t *testing.T) {
 				d, _ = st.dialled()
 			}
 			st.told()
-			if err := st.SetRoster(nil); err != nil {
+			if err := st.setRoster(nil); err != nil {
 				t.Fatal(err)
 			}
 			st.pass(time.Second)
@@ -363,7 +368,7 @@ func TestAReturnWaitsForTheRemovalToBeTold(t *testing.T) {
 	st.told()
 	full.full = true
 	roster := []source.Agent{d.m.Agent}
-	if err := errors.Join(st.SetRoster(nil), st.SetRoster(roster)); err != nil {
+	if err := errors.Join(st.setRoster(nil), st.setRoster(roster)); err != nil {
 		t.Fatal(err)
 	}
 	dials := len(st.dials)

@@ -108,7 +108,7 @@ func (a *agent) payDebts() error {
 		}
 		if !d.to.IsZero() {
 			gap := a.view.OpenGap(d.feed.String())
-			if err := a.tellClosed(*gap, d.to, received(d.incarnation)); err != nil {
+			if err := a.tellClosed(*gap, d.to, received(d.incarnation), noBackfill); err != nil {
 				return err
 			}
 		}
@@ -119,7 +119,7 @@ func (a *agent) payDebts() error {
 }
 
 func (a *agent) closeGap(s *session, g mapping.Gap, to time.Time) error {
-	if err := a.tellClosed(g, to, received(s.incarnation)); err != nil {
+	if err := a.tellClosed(g, to, received(s.incarnation), noBackfill); err != nil {
 		return err
 	}
 	a.logger.Info("gap closed", zap.String("agent", a.ID), zap.String("feed", g.Feed), zap.String("cause", string(g.Cause)),
@@ -149,7 +149,7 @@ func (m *member) tellRemoval() error {
 		}
 		if err := m.tellClosed(*gap, m.left, &event.Session{
 			Incarnation: m.farewell.incarnation, State: event.SessionStateLost, Continuity: event.ContinuityGap, Reason: removed,
-		}); err != nil {
+		}, noBackfill); err != nil {
 			return err
 		}
 	}
@@ -169,8 +169,11 @@ func received(incarnation string) *event.Session {
 	return &event.Session{Incarnation: incarnation, State: event.SessionLive, Continuity: event.ContinuityGap}
 }
 
+// noBackfill is the note of a gap's end that says why it is unrecoverable.
+const noBackfill = "no back-fill"
+
 // tellClosed tells the end of a gap. Without a History nothing can be fetched: the record is final.
-func (a *agent) tellClosed(g mapping.Gap, to time.Time, s *event.Session) error {
+func (a *agent) tellClosed(g mapping.Gap, to time.Time, s *event.Session, note string) error {
 	from := g.From.Time()
 	if to.Before(from) { // the new session began to receive before the old one was last heard
 		to = from
@@ -179,7 +182,7 @@ func (a *agent) tellClosed(g mapping.Gap, to time.Time, s *event.Session) error 
 	e.Data.Session = s
 	d := e.Data.Gap
 	d.From, d.To, d.Cause, d.DurationMS = g.From, event.InstantOf(to), g.Cause, event.Some(to.Sub(from).Milliseconds())
-	d.Result, d.Note = event.ResultUnrecoverable, "no back-fill"
+	d.Result, d.Note = event.ResultUnrecoverable, note
 	if err := a.tell(spool.Reserve, e); err != nil {
 		return err
 	}

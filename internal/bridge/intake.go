@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,8 +64,13 @@ func (s *session) Up(f source.Feed, since, renewBy time.Time) {
 	case a.covered(f) == nil:
 		continuity = event.ContinuityGap
 	}
-	err := a.payDebts()
-	if gap := a.view.OpenGap(f.String()); err == nil && gap != nil {
+	a.proof.mu.Lock() // until what follows is appended
+	defer a.proof.mu.Unlock()
+	err := a.rising(since)
+	if err == nil {
+		err = a.payDebts()
+	}
+	for gap := a.view.OpenGap(f.String()); err == nil && gap != nil; gap = a.view.OpenGap(f.String()) {
 		s.closedGap = true
 		err = a.closeGap(s, *gap, since)
 	}
@@ -73,12 +79,11 @@ func (s *session) Up(f source.Feed, since, renewBy time.Time) {
 	if f == source.Live {
 		a.metrics.startSeconds.Observe(since.Sub(s.dialled).Seconds())
 	}
-	a.down = ""
 	if err == nil {
 		err = a.tellSession(event.SessionReady, s, event.SessionLive, continuity, "", since)
 	}
 	if err != nil {
-		a.discard(s)
+		a.discard(s, err)
 		return
 	}
 	a.logger.Info("session is live", zap.String("agent", a.ID), zap.String("feed", f.String()), zap.String("incarnation", s.incarnation),
@@ -123,7 +128,7 @@ func (s *session) mapFrame(f source.Frame) mapping.Outcome {
 	outcome := a.mapper.Map(a.view, f, a.emit)
 	switch {
 	case a.refused != nil:
-		a.discard(s)
+		a.discard(s, a.refused)
 		return mapping.Discarded
 	case outcome == mapping.Mapped && a.told == 0: // another agent's socket was first with this fact about a task
 		outcome = mapping.Repeat
@@ -167,7 +172,7 @@ func (s *session) settleVanished(heard time.Time) {
 		e := s.vanished[0]
 		if _, open := s.view.Reservations[e.Subject]; open {
 			if err := s.tell(spool.Normal, e); err != nil {
-				s.discard(s)
+				s.discard(s, err)
 				return
 			}
 		}
@@ -184,15 +189,19 @@ func (s *session) predecessor() *session {
 }
 
 // discard makes s deaf after the log refused something: its feeds have a gap from what was last told in full.
-func (a *agent) discard(s *session) {
+func (a *agent) discard(s *session, err error) {
 	if s.deaf {
 		return
 	}
+	end := ending{cause: event.CauseSpoolFull, reason: "spool_full"}
+	if errors.Is(err, spool.ErrStalled) {
+		end = ending{cause: event.CauseDiskStalled, reason: "disk_stalled"}
+	}
 	for f := range s.feeds {
 		if s.feeds[f].up {
-			a.feedDown(s, source.Feed(f), ending{cause: event.CauseSpoolFull, reason: "spool_full"})
+			a.feedDown(s, source.Feed(f), end)
 		}
 	}
 	s.deaf = true
-	a.logger.Warn("log is full: frames are discarded inside a gap until it has room", zap.String("agent", a.ID))
+	a.logger.Warn("the log takes nothing: frames are discarded inside a gap until it does", zap.String("agent", a.ID), zap.Error(err))
 }

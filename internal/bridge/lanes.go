@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -72,6 +73,10 @@ func (p *publisher) send() {
 				p.retryLater(l, 0)
 				continue
 			}
+			if len(records) == 0 { // a check found all of them stored
+				delete(p.lanes, l.id)
+				continue
+			}
 			l.batch = sink.NewBatch(l.id, records, p.report)
 		}
 		p.out++
@@ -83,25 +88,44 @@ func (p *publisher) send() {
 	}
 }
 
-// take is the next batch's records: those in hand, or the head of the queue read again.
+// take is the next batch's records: those in hand, or the head of the queue read again. None: nothing is left of the queue, because the log
+// leaves out what is done.
 func (p *publisher) take(l *lane) ([]spool.Record, error) {
 	if len(l.fresh) > 0 {
 		records := l.fresh
 		l.fresh, l.size = nil, 0
 		return records, nil
 	}
-	records, err := p.cursor.Read(l.queue[:min(len(l.queue), p.limits.Records)])
-	if err != nil {
-		return nil, err
+	for len(l.queue) > 0 {
+		asked := l.queue[:min(len(l.queue), p.limits.Records)]
+		records, err := p.cursor.Read(asked)
+		if err != nil {
+			return nil, err
+		}
+		n, size := 0, 0
+		for n < len(records) && p.fits(n, size, &records[n]) {
+			size += len(records[n].Data)
+			n++
+		}
+		gone := len(asked)
+		if n < len(records) {
+			gone = slices.Index(asked, records[n].Pos)
+		}
+		l.queue = l.queue[gone:]
+		p.queued -= gone
+		if n > 0 {
+			return records[:n], nil
+		}
 	}
-	n, size := 0, 0
-	for n < len(records) && p.fits(n, size, &records[n]) {
-		size += len(records[n].Data)
-		n++
+	return nil, nil
+}
+
+// dataSize is how many bytes of data the records have.
+func dataSize(records []spool.Record) (n int) {
+	for i := range records {
+		n += len(records[i].Data)
 	}
-	l.queue = l.queue[n:]
-	p.queued -= n
-	return records[:n], nil
+	return n
 }
 
 // clear ends the lane's batch and lets the lane go on.

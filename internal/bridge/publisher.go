@@ -33,11 +33,26 @@ type publisher struct {
 	waiting []*lane       // for the time of their retry
 	queued  int           // positions in all lanes
 	out     int           // batches sent and not answered
-	unsure  bool          // some batch may be stored unrecognised: nothing is sent until the broker was asked
+	unsure  bool          // something may be stored unrecognised: nothing is sent until the broker was asked
 	checkAt time.Time     // not to be asked before
+	refused bool          // the last question failed
 	backoff retry.Backoff // of asking
 
+	// What an earlier process left is taken in windows: as many records as the lanes may hold are read, the broker is asked which of them it holds, and
+	// the rest is sent until half of them are gone.
+	starting  bool // not all of it was asked about yet
+	window    int  // how many positions the lanes may hold
+	unchecked map[digest]spool.Pos
+	mark      []byte // that was loaded; of no use once the start is over
+
+	unsaved    bool // something is done and not saved
+	savedAt    time.Time
+	background func(func()) // runs a save beside the publisher's goroutine
+	saves      sync.WaitGroup
+
 	mu       sync.Mutex
+	saving   bool
+	failed   bool // the last save
 	answers  []answer
 	answered chan struct{}
 	idle     chan struct{} // signalled whenever nothing is left to deliver
@@ -55,7 +70,7 @@ type sinkMeters struct {
 }
 
 const (
-	maxQueued   = 1 << 20 // positions held in lanes: 8 MiB; beyond, the log holds them
+	maxQueued   = 1 << 20 // positions held in lanes: 8 MiB, at a start with digests of ids some 60 MiB; beyond, the log holds them
 	fillRecords = 1024    // read from the log at a time
 )
 
@@ -67,7 +82,7 @@ var (
 
 func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher {
 	m := h.metrics
-	return &publisher{
+	p := &publisher{
 		heart: h, name: name, cursor: c, sink: s, limits: s.Limits(),
 		meters: sinkMeters{
 			latency: m.publishSeconds.WithLabelValues(name), published: m.published.WithLabelValues(name),
@@ -77,8 +92,11 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 			inFlight: m.inFlight.WithLabelValues(name), lanes: m.lanes.WithLabelValues(name),
 		},
 		lanes: map[int]*lane{}, backoff: retryCheck,
+		unsure: true, starting: true, window: maxQueued, unchecked: map[digest]spool.Pos{}, mark: c.Mark(),
 		answered: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
+	p.background = p.saves.Go
+	return p
 }
 
 // run delivers until ctx ends.
@@ -108,14 +126,11 @@ func (p *publisher) run(ctx context.Context) {
 func (p *publisher) step(ctx context.Context) time.Duration {
 	p.collect()
 	p.wake()
-	if p.unsure && p.out == 0 {
-		p.check(ctx)
+	p.drive()
+	if p.unsure && p.out == 0 && p.check(ctx) {
+		p.drive()
 	}
-	p.send()
-	for more := true; more; {
-		more = p.fill()
-		p.send()
-	}
+	p.save()
 	if len(p.lanes) == 0 {
 		select {
 		case p.idle <- struct{}{}:
@@ -125,10 +140,26 @@ func (p *publisher) step(ctx context.Context) time.Duration {
 	return p.next()
 }
 
+// drive sends what can be sent, and takes more from the log as long as there is room for it.
+func (p *publisher) drive() {
+	p.send()
+	for p.fill() {
+		p.send()
+	}
+	p.send()
+}
+
 // fill takes new records from the log into their lanes, and reports whether there may be more.
 func (p *publisher) fill() bool {
-	room := min(fillRecords, maxQueued-p.queued)
-	if room <= 0 || p.unsure || p.out >= p.limits.InFlight {
+	room := min(fillRecords, p.window-p.queued)
+	switch {
+	case room <= 0:
+		return false
+	case p.starting:
+		if !p.unsure && p.queued > p.window/2 {
+			return false
+		}
+	case p.unsure, p.out >= p.limits.InFlight:
 		return false
 	}
 	records, err := p.cursor.Next(room)
@@ -139,6 +170,9 @@ func (p *publisher) fill() bool {
 	for i := range records {
 		r := &records[i]
 		p.add(p.lane(p.sink.Lane(r)), r)
+		if p.starting {
+			p.doubt(r)
+		}
 	}
 	return len(records) == room
 }
@@ -160,6 +194,7 @@ func (p *publisher) collect() {
 	answers := p.answers
 	p.answers = nil
 	p.mu.Unlock()
+	p.unsaved = p.unsaved || len(answers) > 0
 	for _, a := range answers {
 		l := p.lanes[a.batch.Lane]
 		p.out--
@@ -201,7 +236,7 @@ func (p *publisher) drained(ctx context.Context) error {
 		select {
 		case <-p.idle:
 		case <-ctx.Done():
-			return fmt.Errorf("sink %s: stopped with %d events not confirmed by the broker: they are lost with this log", p.name, records)
+			return fmt.Errorf("sink %s: stopped with %d events not confirmed by the broker", p.name, records)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func drive(t *testing.T, sc script, times int) (x outcome) {
 		a.ID = sc.agent
 	}
 	a.Source = "toy"
-	if err := st.SetRoster([]source.Agent{a}); err != nil {
+	if err := st.SetRoster(map[string][]source.Agent{a.Source: {a}}); err != nil {
 		t.Fatal(err)
 	}
 	d, _ := st.dialled()

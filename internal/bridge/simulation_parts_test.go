@@ -349,6 +349,9 @@ func (b *fakeBroker) Landed(_ context.Context, mark []byte, found func(string)) 
 	if b.down || b.w.chance(0.2) {
 		return errCut
 	}
+	if mark == nil {
+		return nil
+	}
 	from, err := strconv.Atoi(string(mark))
 	if err != nil {
 		return err

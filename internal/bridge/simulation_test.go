@@ -254,7 +254,7 @@ func (w *world) setRoster() {
 			roster = append(roster, a.Agent)
 		}
 	}
-	if err := w.bridge.SetRoster(roster); err != nil {
+	if err := w.bridge.SetRoster(map[string][]source.Agent{"toy": roster}); err != nil {
 		panic(err)
 	}
 }

@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,54 +17,97 @@ import (
 // checkTimeout bounds one question to the broker: ids are read at some 100,000 a second, and meanwhile nothing is sent.
 const checkTimeout = 2 * time.Minute
 
-// check asks the broker which of the batches sent and not confirmed it holds. Nothing is out. What it holds is delivered; the rest is
-// not stored, so it may go again without fear of a repeat.
-func (p *publisher) check(ctx context.Context) {
+// digest stands for an id: a million of them are in memory at a start.
+type digest [16]byte
+
+func digestOf(id string) digest {
+	sum := sha256.Sum256([]byte(id))
+	return digest(sum[:16])
+}
+
+// doubt takes note that an earlier process may have sent the record. Nothing is sent until the broker was asked.
+func (p *publisher) doubt(r *spool.Record) {
+	p.unsure = true
+	if d := digestOf(r.Header.ID); p.unchecked[d] == 0 {
+		p.unchecked[d] = r.Pos
+	}
+}
+
+// check asks the broker which of the records sent and not confirmed it holds, by this process or an earlier one. Nothing is out. What it holds is
+// delivered; the rest is not stored, so it may go again without fear of a repeat. It reports whether sending may go on.
+func (p *publisher) check(ctx context.Context) bool {
 	if p.now().Before(p.checkAt) {
-		return
+		return false
 	}
 	p.meters.checks.Inc()
-	var open []*sink.Batch
-	ids := map[string]bool{} // false until found
-	for _, l := range p.lanes {
-		if l.batch == nil || l.batch.FirstSent.IsZero() {
-			continue
+	open := p.open()
+	slices.SortFunc(open, func(a, b *sink.Batch) int { return a.Lane - b.Lane }) // so that a run can be repeated
+	found, err := p.landed(ctx, open)
+	if err != nil {
+		p.checkAt = p.now().Add(p.backoff.Next(-1, p.rand))
+		level := zap.WarnLevel
+		if p.refused { // an outage is said once
+			level = zap.DebugLevel
 		}
-		open = append(open, l.batch)
-		for i := range l.batch.Records {
-			ids[l.batch.Records[i].Header.ID] = false
+		p.refused = true
+		p.logger.Log(level, "asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
+		return false
+	}
+	p.backoff, p.unsure, p.refused = retryCheck, false, false
+	p.starting = p.starting && p.cursor.Replaying()
+	p.unchecked = map[digest]spool.Pos{} // gives back what a window grew
+	p.ready = append(p.ready, p.waiting...)
+	p.waiting = nil
+	for pos := range found { // lanes that queue it will find it done
+		p.cursor.Done(pos)
+		p.unsaved = true
+	}
+	p.meters.published.Add(float64(len(found)))
+	stored := func(r spool.Record) bool { return found[r.Pos] }
+	for _, l := range p.lanes {
+		l.fresh = slices.DeleteFunc(l.fresh, stored)
+		l.size = dataSize(l.fresh)
+	}
+	for _, b := range open {
+		p.reform(p.lanes[b.Lane], slices.DeleteFunc(slices.Clone(b.Records), stored))
+	}
+	return true
+}
+
+// landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later
+// process would have to ask, is kept.
+func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[spool.Pos]bool, error) {
+	asked := p.unchecked
+	for _, b := range open {
+		for i := range b.Records {
+			asked[digestOf(b.Records[i].Header.ID)] = b.Records[i].Pos
 		}
 	}
-	slices.SortFunc(open, func(a, b *sink.Batch) int { return a.Lane - b.Lane }) // so that a run can be repeated
+	found := map[spool.Pos]bool{}
+	mark := p.place()
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	err := p.sink.Landed(ctx, p.sink.Mark(open), func(id string) {
-		if _, ours := ids[id]; ours {
-			ids[id] = true
+	err := p.sink.Landed(ctx, mark, func(id string) {
+		if pos, ours := asked[digestOf(id)]; ours {
+			found[pos] = true
 		}
 	})
+	lost := errors.Is(err, sink.ErrBrokerLost)
 	switch {
-	case errors.Is(err, sink.ErrBrokerLost):
+	case lost:
+		clear(found)
 		p.meters.brokerLost.Inc()
 		p.logger.Error("the broker's log was re-created or cut: events it had confirmed are gone there", zap.String("sink", p.name), zap.Error(err))
 	case err != nil:
-		p.checkAt = p.now().Add(p.backoff.Next(-1, p.rand))
-		p.logger.Warn("asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
-		return
+		return nil, err
 	}
-	p.backoff, p.unsure = retryCheck, false
-	p.ready = append(p.ready, p.waiting...)
-	p.waiting = nil
-	for _, b := range open {
-		l := p.lanes[b.Lane]
-		var missing []spool.Record
-		for i, r := range b.Records {
-			if ids[r.Header.ID] {
-				p.delivered(b.Records[i : i+1])
-			} else {
-				missing = append(missing, r)
-			}
+	if p.starting && (lost || mark == nil) {
+		mark = p.sink.Mark(nil)
+		p.saves.Wait()
+		if err := p.cursor.Save(mark); err != nil {
+			return nil, fmt.Errorf("keep the first mark: %w", err)
 		}
-		p.reform(l, missing)
+		p.mark = mark
 	}
+	return found, nil
 }

@@ -165,13 +165,15 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 		}
 	}
 	t.bridge, err = bridge.New(
-		bridge.Options{BridgeID: fmt.Sprintf("trial-%d", time.Now().UnixMilli()), DialRate: t.o.DialRate, Silence: t.o.Silence},
+		bridge.Options{
+			BridgeID: fmt.Sprintf("trial-%d", time.Now().UnixMilli()), DialRate: t.o.DialRate, Silence: t.o.Silence, Drain: 20 * time.Second,
+		},
 		map[string]bridge.Feed{sourceName: {Source: src, Mapper: mapping.NewTaskRouter(policy)}},
 		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{stream: out}, t.log.Named("bridge"), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
-	if err := t.bridge.SetRoster(t.roster); err != nil {
+	if err := t.bridge.SetRoster(map[string][]source.Agent{sourceName: t.roster}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

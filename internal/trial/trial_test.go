@@ -14,6 +14,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
+	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 )
 
@@ -265,7 +266,7 @@ func (t *Trial) setRoster(tb *testing.T, ids []string) {
 	for _, id := range ids {
 		t.roster = append(t.roster, t.agent(id))
 	}
-	if err := t.bridge.SetRoster(t.roster); err != nil {
+	if err := t.bridge.SetRoster(map[string][]source.Agent{sourceName: t.roster}); err != nil {
 		tb.Fatal(err)
 	}
 }
