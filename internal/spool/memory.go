@@ -313,6 +313,13 @@ func (m *Memory) Crash(end Pos) *Memory {
 	return n
 }
 
+// Sync implements Log.
+func (m *Memory) Sync() error {
+	_, next := m.Ends()
+	m.Commit(next)
+	return nil
+}
+
 // Recover implements Log.
 func (m *Memory) Recover(load func(io.Reader) error, fold func(*Record)) (alive time.Time, err error) {
 	m.mu.Lock()
