@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -22,14 +23,16 @@ import (
 
 // configuration is the whole file.
 type configuration struct {
-	Sources []sourceConfig     `yaml:"sources"`
-	Sinks   []sinkConfig       `yaml:"sinks"`
-	Privacy privacyConfig      `yaml:"privacy"`
-	Bridge  bridgeConfig       `yaml:"bridge"`
-	Buffer  bufferConfig       `yaml:"buffer"`
-	Logging loggingConfig      `yaml:"logging"`
-	Health  admin.HealthConfig `yaml:"health"`
-	Admin   admin.Config       `yaml:"admin"`
+	Sources     []sourceConfig     `yaml:"sources"`
+	Sinks       []sinkConfig       `yaml:"sinks"`
+	Privacy     privacyConfig      `yaml:"privacy"`
+	Bridge      bridgeConfig       `yaml:"bridge"`
+	Buffer      bufferConfig       `yaml:"buffer"`
+	Spool       spoolConfig        `yaml:"spool"`
+	DeadLetters deadLettersConfig  `yaml:"dead_letters"`
+	Logging     loggingConfig      `yaml:"logging"`
+	Health      admin.HealthConfig `yaml:"health"`
+	Admin       admin.Config       `yaml:"admin"`
 }
 
 // sourceConfig is one vendor account with its agents; exactly one kind is set.
@@ -76,6 +79,11 @@ type bridgeConfig struct {
 	DrainTimeout config.Duration `yaml:"drain_timeout"`
 }
 
+// spoolConfig is where what must outlive the process is kept.
+type spoolConfig struct {
+	Dir config.Path `yaml:"dir"` // default: the folder spool beside the configuration file
+}
+
 // bufferConfig is the log in memory.
 type bufferConfig struct {
 	MaxBytes config.Size `yaml:"max_bytes"`
@@ -103,20 +111,23 @@ func loadConfig(path string) (*configuration, error) {
 			"configs/taskrouter-nats.yaml is a commented one to start from; configs/evaluation.yaml needs neither an account nor a broker")}
 	}
 	var c configuration
-	c.setDefaults()
+	c.setDefaults(filepath.Dir(path))
 	if err := config.Load(path, &c); err != nil {
 		return nil, usageError{err}
 	}
 	return &c, nil
 }
 
-func (c *configuration) setDefaults() {
+// setDefaults is for a configuration file in dir.
+func (c *configuration) setDefaults(dir string) {
 	host, _ := os.Hostname() // without one the id is missing, and that says so
 	c.Bridge = bridgeConfig{
 		ID: host, PartitionBy: "task", DialRate: 50, SilenceLimit: config.Duration(30 * time.Second),
 		RefusedRetry: config.Duration(5 * time.Minute), DrainTimeout: config.Duration(20 * time.Second),
 	}
 	c.Buffer.MaxBytes = 256 << 20
+	c.Spool.Dir = config.Path(filepath.Join(dir, "spool"))
+	c.DeadLetters.SetDefaults()
 	c.Logging.SetDefaults()
 	c.Health.SetDefaults()
 	c.Admin.SetDefaults()

@@ -40,14 +40,16 @@ func TestBadConfigurations(t *testing.T) {
 		want     []string // DIR stands for the configuration's folder
 	}{
 		"empty": {"", []string{
-			"1:1: the file is empty; allowed: a mapping with the keys admin, bridge, buffer, health, logging, privacy, sinks, sources",
+			"1:1: the file is empty; allowed: a mapping with the keys admin, bridge, buffer, dead_letters, health, logging, privacy, sinks, sources, spool",
 		}},
 		"nothing in it": {"sources: []\n", []string{
 			"1:1: sources: missing; allowed: a list of at least one source",
 			"1:1: sinks: missing; allowed: a list of at least one sink",
 		}},
-		"a durable log": {good + "spool: {dir: ./spool}\n", []string{
-			"12:1: spool: unknown key; allowed: admin, bridge, buffer, health, logging, privacy, sinks, sources",
+		"spool": {good + "spool: {dir: \"\"}\n", []string{"12:14: spool.dir: empty; allowed: a path"}},
+		"dead letters": {good + "dead_letters: {max_bytes: 1KiB, max_age: 1s}\n", []string{
+			"12:27: dead_letters.max_bytes: out of range; allowed: 1MiB to 1TiB",
+			"12:42: dead_letters.max_age: out of range; allowed: 1h to 3650d",
 		}},
 		"no kinds": {"sources:\n  - name: support\nsinks:\n  - name: facts\n", []string{
 			"2:5: sources[0]: no kind of source; allowed: exactly one of taskrouter",

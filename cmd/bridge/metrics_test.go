@@ -30,13 +30,15 @@ var openLabels = map[string]string{
 	"version":    "of this program",
 	"go_version": "of the compiler",
 	// The heart's own are there from the start, a source's when they first occur.
-	"reason of taskbridge_session_ends_total": "and the words of the vendor's tables, such as `close_1006`, `upgrade_401`, `timeout`",
+	"reason of taskbridge_deadletters_put_total": "and the words of the sinks' tables, such as `too_large`",
+	"reason of taskbridge_session_ends_total":    "and the words of the vendor's tables, such as `close_1006`, `upgrade_401`, `timeout`",
 }
 
 // metricGroups are the sections of docs/metrics.md: a prefix, what it is about. The first that fits counts.
 var metricGroups = []struct{ prefix, title string }{
 	{"taskbridge_taskrouter_", "Twilio TaskRouter"},
 	{"taskbridge_jetstream_", "NATS JetStream, per sink"},
+	{"taskbridge_deadletters_", "Dead letters"},
 	{"taskbridge_", "The bridge"},
 }
 
@@ -50,6 +52,13 @@ var alerts = map[string]string{
 	"taskbridge_buffer_capacity_bytes":                 "",
 	"taskbridge_build_info":                            "",
 	"taskbridge_busy_lanes":                            "",
+	"taskbridge_deadletters_bytes":                     "",
+	"taskbridge_deadletters_dropped_total":             "Any increase: dead letters are lost. Mend and replay them sooner, or raise `dead_letters.max_bytes`, `dead_letters.max_age`.",
+	"taskbridge_deadletters_held":                      "Above 0: events wait for an operator, see docs/deadletters.md.",
+	"taskbridge_deadletters_purged_total":              "",
+	"taskbridge_deadletters_put_failures_total":        "Any increase: the disk does not take dead letters; their lanes wait.",
+	"taskbridge_deadletters_put_total":                 "",
+	"taskbridge_deadletters_replayed_total":            "",
 	"taskbridge_dials_total":                           "",
 	"taskbridge_events_total":                          "An increase of `{type=\"bridge.unmapped\"}`: the vendor sends something that is not known here.",
 	"taskbridge_frames_total":                          "An increase of `{outcome=\"discarded\"}`: the buffer is full. `{outcome=\"unmapped\"}` as above. `{outcome=\"collided\"}`: consumers see an agent in an activity that she left within a second, until her next change.",
@@ -64,7 +73,7 @@ var alerts = map[string]string{
 	"taskbridge_published_total":                       "",
 	"taskbridge_raw_payload_sources":                   "Above 0 where personal data must not be published.",
 	"taskbridge_ready":                                 "0 for 5 min; `/readyz` says why.",
-	"taskbridge_rejected_total":                        "Any increase: an event was set aside, the log names it.",
+	"taskbridge_rejected_total":                        "Any increase: an event was set aside: `bridge dlq list`.",
 	"taskbridge_roster_agents":                         "0 where there should be some.",
 	"taskbridge_roster_last_success_timestamp_seconds": "Longer ago than a few of its `refresh` intervals: the roster is out of date.",
 	"taskbridge_roster_refreshes_total":                "A steady increase of `{result=\"failed\"}`; the last roster that was read stays.",
@@ -153,7 +162,12 @@ func families(t *testing.T) map[string]family {
 	for name, b := range brokers {
 		sinks[name] = b
 	}
-	if _, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, zap.NewNop(), reg); err != nil {
+	letters, err := c.deadLetters(zap.NewNop(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = letters.Close() }()
+	if _, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, letters, zap.NewNop(), reg); err != nil {
 		t.Fatal(err)
 	}
 	newMetrics(reg, buffer, func() bool { return false })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
+	"github.com/taskbridge/taskbridge/internal/deadletter"
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -21,6 +22,7 @@ type readiness struct {
 	rosters  *rosters
 	brokers  map[string]broker
 	log      spool.Log
+	letters  *deadletter.Store
 	minLive  admin.Floor
 	raw      int // sources that publish raw payloads
 }
@@ -42,6 +44,9 @@ var readyCodes = []struct {
 	{"open_gaps", true},
 	{"buffer_full", false},
 	{"raw_payloads", true},
+	{"dead_letters", true},
+	{"dead_letters_dropped", true},
+	{"dead_letters_failing", true},
 }
 
 const sinkPrefix = "sink_"
@@ -77,6 +82,11 @@ func (r *readiness) reasons() []admin.Reason {
 		count["buffer_full"] = 1
 	}
 	count["raw_payloads"] = r.raw
+	letters := r.letters.Status()
+	count["dead_letters"], count["dead_letters_dropped"] = letters.Held, letters.Dropped
+	if letters.Failing {
+		count["dead_letters_failing"] = 1
+	}
 
 	var all []admin.Reason
 	for _, c := range readyCodes {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,7 @@ bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, wi
 // run makes everything, in this order, and ends it in reverse:
 //
 //	embedded brokers   first, because the sinks need their addresses
+//	dead letters       a second bridge with the same folder ends here
 //	buffer, sinks, sources, bridge: made, and nobody is dialled yet
 //	listeners          a port in use is known before any vendor or broker hears of us
 //	sinks              connect
@@ -86,6 +88,18 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	}
 	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes)})
 	defer func() { _ = buffer.Close() }() // nothing of it outlives the process
+	letters, err := c.deadLetters(log.Named("deadletters"), reg)
+	if err != nil {
+		return err
+	}
+	aging, stopAging := context.WithCancel(context.WithoutCancel(ctx))
+	var aged sync.WaitGroup
+	aged.Go(func() { letters.Run(aging) })
+	defer func() {
+		stopAging()
+		aged.Wait()
+		err = errors.Join(err, letters.Close())
+	}()
 	brokers, err := c.sinks(servers, log, reg)
 	if err != nil {
 		return err
@@ -98,7 +112,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	for name, b := range brokers {
 		sinks[name] = b
 	}
-	b, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, log, reg)
+	b, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, letters, log, reg)
 	if err != nil {
 		return err
 	}
@@ -111,7 +125,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		warnOfFiles(agents, log)
 		return b.SetRoster(all)
 	})
-	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer, minLive: c.Health.MinLive}
+	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer, letters: letters, minLive: c.Health.MinLive}
 	if c.Privacy.Raw {
 		ready.raw = len(c.Sources)
 	}

@@ -99,6 +99,7 @@ type Bridge struct {
 type heart struct {
 	Options
 	log      spool.Log
+	letters  DeadLetters
 	logger   *zap.Logger
 	metrics  *Metrics
 	shared   toldOnce
@@ -111,12 +112,12 @@ type heart struct {
 }
 
 // New makes a bridge of what an earlier one left in the log, if there was one: it begins with the gaps that the other's crash made. sources and sinks are by
-// configured name; log outlives the bridge and is closed by the caller.
-func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sink.Sink, zl *zap.Logger, reg prometheus.Registerer) (*Bridge, error) {
+// configured name; log and letters outlive the bridge and are closed by the caller.
+func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sink.Sink, letters DeadLetters, zl *zap.Logger, reg prometheus.Registerer) (*Bridge, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &heart{Options: o, log: log, logger: zl, metrics: newMetrics(reg), started: o.now()}
+	h := &heart{Options: o, log: log, letters: letters, logger: zl, metrics: newMetrics(reg), started: o.now()}
 	h.encoded.New = func() any { return new(event.Encoded) }
 	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
 	for name, s := range sinks {

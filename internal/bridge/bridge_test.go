@@ -91,7 +91,7 @@ func (s *plainSink) Close(context.Context) error                      { s.closed
 func runFor(t *testing.T, s *plainSink, f Feed, log spool.Log, d time.Duration) error {
 	t.Helper()
 	b, err := New(Options{BridgeID: "b", Drain: 10 * time.Second}, map[string]Feed{"quiet": f}, log, map[string]sink.Sink{"plain": s},
-		zap.NewNop(), prometheus.NewRegistry())
+		&letterBox{}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestALoneEventIsSentAtOnce(t *testing.T) {
 		began := time.Now()
 		s := &plainSink{}
 		log := spool.NewMemory(spool.MemoryOptions{})
-		b, err := New(Options{BridgeID: "b"}, nil, log, map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
+		b, err := New(Options{BridgeID: "b"}, nil, log, map[string]sink.Sink{"plain": s}, &letterBox{}, zap.NewNop(), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func newStage(t *testing.T, o Options, agents int) *stage {
 		t.Fatal(err)
 	}
 	o.BridgeID, o.now, o.rand = "b", func() time.Time { return st.clock }, func() float64 { return 0.5 }
-	st.Bridge, err = New(o, map[string]Feed{"toy": {Mapper: rawMapper{}}}, st.log, nil, zap.NewNop(), prometheus.NewRegistry())
+	st.Bridge, err = New(o, map[string]Feed{"toy": {Mapper: rawMapper{}}}, st.log, nil, &letterBox{}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

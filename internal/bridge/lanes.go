@@ -21,6 +21,7 @@ type lane struct {
 	listed  bool // in ready or waiting
 	retryAt time.Time
 	backoff retry.Backoff
+	trials  trials // of batch
 }
 
 func (p *publisher) lane(id int) *lane {
@@ -130,7 +131,7 @@ func dataSize(records []spool.Record) (n int) {
 
 // clear ends the lane's batch and lets the lane go on.
 func (p *publisher) clear(l *lane) {
-	l.batch = nil
+	l.batch, l.trials = nil, trials{}
 	l.backoff = retryLane
 	p.goOn(l)
 }

@@ -195,16 +195,20 @@ func (p *publisher) collect() {
 	p.answers = nil
 	p.mu.Unlock()
 	p.unsaved = p.unsaved || len(answers) > 0
+	var refused []refusal
 	for _, a := range answers {
 		l := p.lanes[a.batch.Lane]
 		p.out--
+		if a.err != nil {
+			l.trials.fail(a.err, p.now())
+		}
 		var rejected *sink.Rejected
 		switch {
 		case a.err == nil:
 			p.delivered(a.batch.Records)
 			p.clear(l)
 		case errors.As(a.err, &rejected):
-			p.setAside(l, rejected)
+			refused = append(refused, refusal{l, rejected})
 		case errors.Is(a.err, sink.ErrUnsure):
 			p.unsure = true
 			p.retryLater(l, 0)
@@ -214,6 +218,7 @@ func (p *publisher) collect() {
 			p.retryLater(l, retry.Delay(a.err))
 		}
 	}
+	p.setAside(refused)
 }
 
 // delivered takes note that the broker holds the records.

@@ -45,7 +45,7 @@ func (st *stage) reopen(log *spool.Memory) {
 	if st.reads, err = log.Cursor(fmt.Sprintf("test-%d", st.clock.Unix()), spool.CursorOptions{Now: true}); err != nil {
 		st.t.Fatal(err)
 	}
-	if st.Bridge, err = New(clock, map[string]Feed{"toy": {Mapper: rawMapper{}}, "other": {Mapper: rawMapper{}}}, log, nil, zap.NewNop(), prometheus.NewRegistry()); err != nil {
+	if st.Bridge, err = New(clock, map[string]Feed{"toy": {Mapper: rawMapper{}}, "other": {Mapper: rawMapper{}}}, log, nil, &letterBox{}, zap.NewNop(), prometheus.NewRegistry()); err != nil {
 		st.t.Fatal(err)
 	}
 	st.fleet.launch = func(m *member, s *session) {

@@ -1,45 +1,122 @@
 package bridge
 
 import (
+	"time"
+
 	"go.uber.org/zap"
 
+	"github.com/taskbridge/taskbridge/internal/deadletter"
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
-// setAside takes out of the lane's batch what the broker will never take; nothing of the batch was stored. When the broker did not say which
-// record is to blame, the batch is halved until one is left.
-func (p *publisher) setAside(l *lane, rejected *sink.Rejected) {
-	records := l.batch.Records
-	bad := map[spool.Pos]bool{}
-	for _, pos := range rejected.Pos {
-		bad[pos] = true
+// DeadLetters keeps what a sink will never take. [deadletter.Store] is one.
+type DeadLetters interface {
+	// Put returns nil when every letter is durable; only then are the records done in the log. After an error all are put again, as soon as their
+	// batches were sent again and refused again. Called from every publisher's goroutine, which sends nothing meanwhile.
+	Put(letters []deadletter.Letter) error
+}
+
+// trials is what became of a lane's batch so far.
+type trials struct {
+	failed  int // sends that were answered with an error
+	first   error
+	firstAt time.Time
+}
+
+func (t *trials) fail(err error, now time.Time) {
+	if t.failed == 0 {
+		t.first, t.firstAt = err, now
 	}
+	t.failed++
+}
+
+// refusal is a lane whose batch the broker will not take as it is; nothing of it was stored.
+type refusal struct {
+	lane *lane
+	*sink.Rejected
+}
+
+// doomed reports whether the broker will never take the batch's i-th record. It may not have said which one; of a single record that is
+// clear.
+func (r *refusal) doomed(i int) bool {
+	records := r.lane.batch.Records
 	if len(records) == 1 {
-		bad[records[0].Pos] = true
+		return true
 	}
-	var rest []spool.Record
-	for _, r := range records {
-		if !bad[r.Pos] {
-			rest = append(rest, r)
-			continue
+	for _, pos := range r.Pos {
+		if pos == records[i].Pos {
+			return true
 		}
-		p.meters.rejected.Inc()
-		p.logger.Error("event set aside: the broker will never take it", zap.String("sink", p.name), zap.String("id", r.Header.ID),
-			zap.String("type", string(r.Header.Type)), zap.Int("bytes", len(r.Data)), zap.Error(rejected.Err))
-		p.cursor.Done(r.Pos)
 	}
-	if len(rest) == len(records) {
-		half := len(rest) / 2
-		back := make([]spool.Pos, 0, len(rest)-half+len(l.queue))
-		for _, r := range rest[half:] {
-			back = append(back, r.Pos)
+	return false
+}
+
+// setAside takes what the broker will never take out of the lanes' batches: into the dead letters first, and only then is it done in the log. Where
+// these cannot be kept, the batches stay as they are and go again later. A batch of which the broker did not say whose fault it is is halved until
+// one record is left.
+func (p *publisher) setAside(refused []refusal) {
+	var letters []deadletter.Letter
+	rest := make([][]spool.Record, len(refused))
+	now := p.now()
+	for i := range refused {
+		r := &refused[i]
+		for k, record := range r.lane.batch.Records {
+			if r.doomed(k) {
+				letters = append(letters, p.letter(r, record, now))
+			} else {
+				rest[i] = append(rest[i], record)
+			}
 		}
-		l.queue = append(back, l.queue...)
-		p.queued += len(rest) - half
-		rest = rest[:half]
 	}
-	p.reform(l, rest)
+	if len(letters) > 0 {
+		if err := p.letters.Put(letters); err != nil {
+			p.logger.Error("events that the broker will never take cannot be set aside; they stay in the log and are tried again",
+				zap.String("sink", p.name), zap.Int("events", len(letters)), zap.Error(err))
+			for i := range refused {
+				p.retryLater(refused[i].lane, 0)
+			}
+			return
+		}
+		first := &letters[0]
+		p.logger.Error("events set aside: the broker will never take them", zap.String("sink", p.name), zap.Int("events", len(letters)),
+			zap.Stringer("first_letter", first.ID()), zap.String("id", first.Record.Header.ID), zap.String("type", string(first.Record.Header.Type)),
+			zap.Int("bytes", len(first.Record.Data)), zap.String("reason", first.Reason), zap.String("error", first.Last))
+		for i := range letters {
+			p.cursor.Done(letters[i].Record.Pos)
+		}
+		p.meters.rejected.Add(float64(len(letters)))
+	}
+	for i, r := range refused {
+		if len(rest[i]) == len(r.lane.batch.Records) {
+			rest[i] = p.halve(r.lane)
+		}
+		p.reform(r.lane, rest[i])
+	}
+}
+
+// letter is what is kept of a record that was refused for good.
+func (p *publisher) letter(r *refusal, record spool.Record, now time.Time) deadletter.Letter {
+	t := &r.lane.trials
+	return deadletter.Letter{
+		Sink: p.name, Record: record, Reason: retry.ReasonOf(r.Err), Attempts: t.failed, First: deadletter.Redact(t.first), Last: deadletter.Redact(r.Err),
+		FirstAt: event.InstantOf(t.firstAt), At: event.InstantOf(now),
+	}
+}
+
+// halve puts the second half of the lane's batch back at the head of its queue and returns the first.
+func (p *publisher) halve(l *lane) []spool.Record {
+	records := l.batch.Records
+	half := len(records) / 2
+	back := make([]spool.Pos, 0, len(records)-half+len(l.queue))
+	for _, r := range records[half:] {
+		back = append(back, r.Pos)
+	}
+	l.queue = append(back, l.queue...)
+	p.queued += len(records) - half
+	return records[:half]
 }
 
 // reform replaces the lane's batch by a new one of records that are known not to be stored.

@@ -63,6 +63,7 @@ func TestSimulationControls(t *testing.T) {
 		"view misses an event":                       {skipFold: true},
 		"views remember nothing":                     {forget: true},
 		"broker is not asked after a long outage":    {neverUnsure: true},
+		"dead letters are not kept":                  {loseLetters: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 60; seed++ {
@@ -80,13 +81,13 @@ func TestSimulationControls(t *testing.T) {
 
 // control switches off one rule each.
 type control struct {
-	loseAcked, noDedup, randomLanes, dropGaps, skipFold, forget, neverUnsure bool
-	proven                                                                   time.Duration
+	loseAcked, noDedup, randomLanes, dropGaps, skipFold, forget, neverUnsure, loseLetters bool
+	proven                                                                                time.Duration
 }
 
 // tallies says how much the runs exercised; each must be above zero over all runs, or the simulation has gone blind.
 type tallies struct {
-	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared, Feeds int
+	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared, Feeds, Unkept int
 }
 
 func (t *tallies) add(o tallies) {
@@ -105,6 +106,7 @@ func (t *tallies) add(o tallies) {
 	t.Repeats += o.Repeats
 	t.Shared += o.Shared
 	t.Feeds += o.Feeds
+	t.Unkept += o.Unkept
 }
 
 func (t *tallies) requireAll(tb testing.TB) {
@@ -112,7 +114,7 @@ func (t *tallies) requireAll(tb testing.TB) {
 	for name, n := range map[string]int{
 		"gaps": t.Gaps, "handovers": t.Handovers, "full": t.Full, "half-open": t.Halfopen, "refused": t.Refused, "removed": t.Removed, "renewed": t.Renewed,
 		"unsure": t.Unsure, "rejected": t.Rejected, "ended unseen": t.EndedUnseen, "repeats": t.Repeats, "shared": t.Shared,
-		"feeds lost alone": t.Feeds,
+		"feeds lost alone": t.Feeds, "letters not kept at once": t.Unkept,
 	} {
 		if n == 0 {
 			tb.Errorf("no run exercised %q", name)
@@ -132,6 +134,7 @@ type world struct {
 	bridge  *Bridge
 	log     *tapedLog
 	broker  *fakeBroker
+	letters *letterBox
 	agents  []*simAgent
 	sockets []*socket
 	facts   map[string]*fact
@@ -190,12 +193,19 @@ func newWorld(ctx context.Context, seed uint64, c control) *world {
 	memory := spool.NewMemory(spool.MemoryOptions{Bytes: int64(20+w.rng.IntN(300)) * 1024, Reserve: 16 << 10})
 	w.log = &tapedLog{Log: memory, w: w}
 	w.broker = &fakeBroker{w: w, stuck: -1, records: 1 + 2*w.rng.IntN(2), stored: map[string]time.Time{}}
+	w.letters = &letterBox{lose: c.loseLetters, fail: func() bool {
+		fail := w.chance(0.3)
+		if fail {
+			w.Unkept++
+		}
+		return fail
+	}}
 	o := Options{
 		BridgeID: "sim", Silence: 20 * time.Second, DialRate: 20, RefusedRetry: 20 * time.Second, proven: c.proven,
 		now: func() time.Time { return w.clock }, rand: w.rng.Float64,
 	}
 	var err error
-	w.bridge, err = New(o, map[string]Feed{"toy": {Mapper: toyMapper{w}}}, w.log, map[string]sink.Sink{"fake": w.broker}, zap.NewNop(), prometheus.NewRegistry())
+	w.bridge, err = New(o, map[string]Feed{"toy": {Mapper: toyMapper{w}}}, w.log, map[string]sink.Sink{"fake": w.broker}, w.letters, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		panic(err)
 	}
@@ -467,7 +477,10 @@ func (w *world) verdict() []string {
 	// Every fact is stored, or set aside, or inside a gap of each agent that it was sent to, or nobody was watching her.
 	for _, id := range sortedKeys(w.facts) {
 		f := w.facts[id]
-		if _, ok := w.broker.stored[id]; ok || w.broker.poison(id) {
+		if _, ok := w.broker.stored[id]; ok {
+			continue
+		}
+		if _, ok := w.letters.kept[id]; ok {
 			continue
 		}
 		for _, a := range f.agents {

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // unwelcome is what a broker's or a library's error text may quote of a message or of a connection. The order matters: a document goes before
@@ -26,7 +27,13 @@ const longestText = 300
 // Redact makes the text of err fit to be kept and told: one line of at most some 300 bytes, without anything that may be part of an event or of
 // a credential.
 func Redact(err error) string {
-	text := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "\uFFFD")
+	text := strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return ' ' // what could end a line, or draw on a terminal
+	}, strings.ToValidUTF8(err.Error(), "\uFFFD"))
+	text = strings.Join(strings.Fields(text), " ")
 	for _, u := range unwelcome {
 		text = u.pattern.ReplaceAllString(text, u.instead)
 	}

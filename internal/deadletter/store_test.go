@@ -579,6 +579,7 @@ func TestRedact(t *testing.T) {
 		"dial nats://user:secret@host:4222":                                "dial nats://<redacted>@host:4222",
 		"GET https://host/path?token=secret failed":                        "GET https://host/path?<redacted> failed",
 		"refused eyJhbGciOiJIUzI1NiJ9.e30.x":                               "refused <redacted>",
+		"drawn \x1b[31mred\x00":                                            "drawn [31mred",
 		"Authorization: Bearer abc":                                        "Authorization: Bearer <redacted>",
 		strings.Repeat("long text ", 100):                                  strings.Repeat("long text ", 30) + "…",
 	} {

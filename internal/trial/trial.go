@@ -18,6 +18,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/deadletter"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 	"github.com/taskbridge/taskbridge/internal/mapping"
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
@@ -79,12 +80,13 @@ type Trial struct {
 	judge     *ledger.Judge
 	consumer  *consumer
 
-	mu     sync.Mutex
-	broker *embedded.Server
-	roster []source.Agent
-	bridge *bridge.Bridge
-	stop   context.CancelFunc // of the bridge
-	done   chan error         // of the bridge
+	mu      sync.Mutex
+	broker  *embedded.Server
+	roster  []source.Agent
+	letters *deadletter.Store
+	bridge  *bridge.Bridge
+	stop    context.CancelFunc // of the bridge
+	done    chan error         // of the bridge
 
 	background sync.WaitGroup
 	end        context.CancelFunc // of everything else
@@ -118,6 +120,9 @@ func Start(ctx context.Context, o Options, log *zap.Logger) (*Trial, error) {
 		t.roster = append(t.roster, t.agent(w))
 	}
 	if t.broker, err = embedded.Start(filepath.Join(o.Dir, "nats"), 0, log.Named("nats")); err != nil {
+		return nil, errors.Join(err, t.Stop())
+	}
+	if t.letters, err = deadletter.Open(deadletter.Options{Dir: filepath.Join(o.Dir, deadletter.Dir), Log: log.Named("deadletters")}); err != nil {
 		return nil, errors.Join(err, t.Stop())
 	}
 	if err := t.StartBridge(ctx); err != nil {
@@ -169,7 +174,7 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 			BridgeID: fmt.Sprintf("trial-%d", time.Now().UnixMilli()), DialRate: t.o.DialRate, Silence: t.o.Silence, Drain: 20 * time.Second,
 		},
 		map[string]bridge.Feed{sourceName: {Source: src, Mapper: mapping.NewTaskRouter(policy)}},
-		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{stream: out}, t.log.Named("bridge"), prometheus.NewRegistry())
+		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{stream: out}, t.letters, t.log.Named("bridge"), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
@@ -267,6 +272,9 @@ func (t *Trial) Stop() error {
 	err := errors.Join(t.StopBridge(), t.onlyObserved())
 	t.end()
 	t.background.Wait()
+	if t.letters != nil {
+		err = errors.Join(err, t.letters.Close())
+	}
 	if t.broker != nil {
 		t.broker.Shutdown()
 	}
