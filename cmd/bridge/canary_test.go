@@ -40,7 +40,7 @@ func (p *program) told(t *testing.T, health string) string {
 	all := p.stdout.String() + p.stderr.String()
 	admin := "http://" + p.adminAddress(t)
 	for _, url := range []string{
-		health + "/metrics", health + "/readyz", health + "/livez", admin + "/agents", admin + "/loglevel",
+		health + "/metrics", health + "/readyz", health + "/livez", admin + "/agents", admin + "/loglevel", admin + "/deadletters",
 		admin + "/debug/pprof/cmdline", admin + "/debug/pprof/goroutine?debug=2", admin + "/debug/pprof/heap?debug=1",
 	} {
 		status, body := get(t, url)

@@ -19,7 +19,10 @@ var longRunning = map[string]string{
 }
 
 // asksABridge are the commands for which one must be running.
-var asksABridge = map[string]bool{"bridge agents": true, "bridge loglevel": true, "bridge tap": true}
+var asksABridge = map[string]bool{
+	"bridge agents": true, "bridge loglevel": true, "bridge tap": true, "bridge dlq list": true, "bridge dlq show": true, "bridge dlq replay": true,
+	"bridge dlq purge": true,
+}
 
 // Every example of every command's help is run as a reader would run it, in a folder with her bridge.yaml. Addresses are replaced by free
 // ones, and the demos are made short.
@@ -85,15 +88,19 @@ func runExample(t *testing.T, example string) {
 		t.Fatal(err)
 	}
 	name := cmd.CommandPath()
+	folder := strings.Contains(example, " --spool ")
+	if strings.HasPrefix(name, "bridge dlq ") {
+		setAside(t, "spool", aLetter())
+	}
 	switch {
 	case name == "bridge demo":
 		args = append(args, "--duration", "1s", "--agents", "10", "--rate", "40")
 	case name == "bridge simulate taskrouter":
 		args = append(args, "--listen", "127.0.0.1:0")
-	case (name == "bridge agents" || name == "bridge loglevel") && !strings.Contains(example, " -c "):
+	case asksABridge[name] && !strings.Contains(example, " -c ") && !folder && name != "bridge tap":
 		args = append(args, "--admin", adminAddress)
 	}
-	if asksABridge[name] {
+	if asksABridge[name] && !folder {
 		start(t, "run", "-c", "bridge.yaml").stderr.line(t, "session is live")
 	}
 	if until := longRunning[name]; until != "" {

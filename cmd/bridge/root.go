@@ -19,6 +19,8 @@ publishes them to NATS JetStream: in order per agent and task, each stored once,
   bridge validate -c bridge.yaml          # check a configuration and show what it would run`,
 		SilenceUsage:  true, // a failed run is not a misunderstanding of the command line
 		SilenceErrors: true, // main tells the error, once
+
+		SuggestionsMinimumDistance: 1, // with 2, dlq would be offered for almost any three letters
 	}
 	root.AddCommand(
 		newDemoCommand(),
@@ -28,6 +30,7 @@ publishes them to NATS JetStream: in order per agent and task, each stored once,
 		newTapCommand(),
 		newAgentsCommand(),
 		newLogLevelCommand(),
+		newDLQCommand(),
 		newTokenCommand(),
 		newSchemaCommand(),
 		newVersionCommand(),

@@ -141,7 +141,9 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	serve(health)
 	adminAddress := admin.Off
 	if c.Admin.Listen != admin.Off {
-		operators, err := admin.Listen(c.Admin, admin.Process{Agents: func() []admin.Agent { return agentsOf(b, time.Now()) }, Level: level}, log)
+		operators, err := admin.Listen(c.Admin, admin.Process{
+			Agents: func() []admin.Agent { return agentsOf(b, time.Now()) }, Level: level, DeadLetters: ownLetters{letters, buffer},
+		}, log)
 		if err != nil {
 			return err
 		}

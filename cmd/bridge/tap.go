@@ -96,17 +96,8 @@ func (f *tapFlags) run(cmd *cobra.Command) error {
 }
 
 func (f *tapFlags) start(now time.Time) (jetstream.Start, error) {
-	if f.since == "" {
-		return jetstream.Start{Oldest: f.fromStart}, nil
-	}
-	if at, err := time.Parse(time.RFC3339, f.since); err == nil {
-		return jetstream.Start{Since: at}, nil
-	}
-	var ago config.Duration
-	if ago.UnmarshalText([]byte(f.since)) != nil {
-		return jetstream.Start{}, fmt.Errorf("--since %s: a span such as 10m or 2d, or a time such as 2026-01-02T15:04:05Z", f.since)
-	}
-	return jetstream.Start{Since: now.Add(-time.Duration(ago))}, nil
+	since, err := moment("since", f.since, now)
+	return jetstream.Start{Oldest: f.fromStart, Since: since}, err
 }
 
 // server is how to reach the stream.

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -75,8 +74,9 @@ type agentList struct {
 
 // Process is what the admin listener shows and changes. Its functions are called from any goroutine.
 type Process struct {
-	Agents func() []Agent
-	Level  zap.AtomicLevel
+	Agents      func() []Agent
+	Level       zap.AtomicLevel
+	DeadLetters DeadLetters
 }
 
 // profileTimeout bounds the writing of an answer: a CPU profile takes as long as it is asked to.
@@ -84,15 +84,18 @@ const profileTimeout = 2 * time.Minute
 
 // Listen opens the admin listener; c is valid and not off. Nothing is answered until Serve.
 //
-//	GET /agents          who is served, and how
-//	GET /loglevel        {"level":"info"}; PUT the same document to change it until the process ends
-//	GET /debug/pprof/    profiles, see net/http/pprof
+//	GET /agents                 who is served, and how
+//	GET /deadletters            what a broker will never take; query: id, sink, type, agent, reason (each repeatable), since, until (RFC 3339), skip
+//	POST /deadletters/replay    {"ids":[…]} back to the spool
+//	POST /deadletters/purge     {"ids":[…]} thrown away
+//	GET /loglevel               {"level":"info"}; PUT the same document to change it until the process ends
+//	GET /debug/pprof/           profiles, see net/http/pprof
 func Listen(c Config, p Process, log *zap.Logger) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /agents", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(agentList{append([]Agent{}, p.Agents()...)}) // fails only when the client has gone
+		answerJSON(w, agentList{append([]Agent{}, p.Agents()...)})
 	})
+	handleDeadLetters(mux, p.DeadLetters)
 	mux.Handle("GET /loglevel", p.Level)
 	mux.Handle("PUT /loglevel", p.Level)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

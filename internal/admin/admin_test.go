@@ -25,7 +25,7 @@ func startAdmin(t *testing.T, p admin.Process) (url string, c admin.Client) {
 }
 
 func process(agents ...admin.Agent) admin.Process {
-	return admin.Process{Agents: func() []admin.Agent { return agents }, Level: zap.NewAtomicLevel()}
+	return admin.Process{Agents: func() []admin.Agent { return agents }, Level: zap.NewAtomicLevel(), DeadLetters: &letters{}}
 }
 
 func TestAgents(t *testing.T) {
