@@ -60,12 +60,12 @@ func (r *refusal) doomed(i int) bool {
 func (p *publisher) setAside(refused []refusal) {
 	var letters []deadletter.Letter
 	rest := make([][]spool.Record, len(refused))
-	now := p.now()
+	texts := texts{}
 	for i := range refused {
 		r := &refused[i]
 		for k, record := range r.lane.batch.Records {
 			if r.doomed(k) {
-				letters = append(letters, p.letter(r, record, now))
+				letters = append(letters, p.letter(r, record, texts))
 			} else {
 				rest[i] = append(rest[i], record)
 			}
@@ -98,12 +98,25 @@ func (p *publisher) setAside(refused []refusal) {
 }
 
 // letter is what is kept of a record that was refused for good.
-func (p *publisher) letter(r *refusal, record spool.Record, now time.Time) deadletter.Letter {
+func (p *publisher) letter(r *refusal, record spool.Record, texts texts) deadletter.Letter {
 	t := &r.lane.trials
 	return deadletter.Letter{
-		Sink: p.name, Record: record, Reason: retry.ReasonOf(r.Err), Attempts: t.failed, First: deadletter.Redact(t.first), Last: deadletter.Redact(r.Err),
-		FirstAt: event.InstantOf(t.firstAt), At: event.InstantOf(now),
+		Sink: p.name, Record: record, Reason: retry.ReasonOf(r.Err), Attempts: t.failed, First: texts.of(t.first), Last: texts.of(r.Err),
+		FirstAt: event.InstantOf(t.firstAt), At: event.InstantOf(p.now()),
 	}
+}
+
+// texts remembers what becomes of errors' texts: a flood of refusals repeats few of them, and each takes longer to clean than to keep.
+type texts map[string]string
+
+func (t texts) of(err error) string {
+	text := err.Error()
+	clean, known := t[text]
+	if !known {
+		clean = deadletter.Redact(text)
+		t[text] = clean
+	}
+	return clean
 }
 
 // halve puts the second half of the lane's batch back at the head of its queue and returns the first.

@@ -24,15 +24,15 @@ var unwelcome = []struct {
 // longestText bounds an error's text in bytes.
 const longestText = 300
 
-// Redact makes the text of err fit to be kept and told: one line of at most some 300 bytes, without anything that may be part of an event or of
+// Redact makes an error's text fit to be kept and told: one line of at most some 300 bytes, without anything that may be part of an event or of
 // a credential.
-func Redact(err error) string {
-	text := strings.Map(func(c rune) rune {
+func Redact(text string) string {
+	text = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
 			return c
 		}
 		return ' ' // what could end a line, or draw on a terminal
-	}, strings.ToValidUTF8(err.Error(), "\uFFFD"))
+	}, strings.ToValidUTF8(text, "\uFFFD"))
 	text = strings.Join(strings.Fields(text), " ")
 	for _, u := range unwelcome {
 		text = u.pattern.ReplaceAllString(text, u.instead)

@@ -294,10 +294,8 @@ func (s *Store) measure() {
 	s.metrics.bytes.Set(float64(s.bytes))
 }
 
-// Close ends the store; what was put is durable already.
+// Close ends the store; what was put is durable already. A replay that is under way keeps its letters: it does not wait for the replay's log.
 func (s *Store) Close() error {
-	s.taking.Lock()
-	defer s.taking.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -198,6 +199,7 @@ func TestNoSpaceForAFile(t *testing.T) {
 
 // Wherever the newest file is torn, the letters before are there, and the store goes on.
 func TestTornTail(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
 	put(t, s, letters(1, 2)...)
@@ -226,6 +228,7 @@ func TestTornTail(t *testing.T) {
 
 // Whichever byte is damaged, the store opens and takes letters, gives no wrong letter, and says what it lacks.
 func TestDamageAtEveryByte(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
 	put(t, s, letters(1, 3)...)
@@ -249,7 +252,9 @@ func TestDamageAtEveryByte(t *testing.T) {
 			s := open(t, Options{Dir: dir, Log: log.logger(), sync: noSync})
 			read := held(t, dir, Filter{})
 			for _, l := range read {
-				same(t, fmt.Sprintf("byte %d", at), []Letter{letter(int(l.Record.Pos))}, []Letter{l})
+				if !reflect.DeepEqual(l, letter(int(l.Record.Pos))) { // cmp takes too long here
+					t.Errorf("byte %d: got another letter than any that was put: %+v", at, l)
+				}
 			}
 			if got := s.Status(); got.Held != len(read) || got.Held < 2 || got.Held < 3 && log.lines == 0 || got.Held+got.Dropped < 3 && at < len(whole)*2/3 {
 				t.Fatalf("byte %d: got %+v, %d read and %d lines in the log, want at most one lost, and that told", at, got, len(read), log.lines)
@@ -494,8 +499,8 @@ func TestReadBesideAWriter(t *testing.T) {
 		last := 0
 		for _, l := range held(t, dir, Filter{}) {
 			n := int(l.Record.Pos)
-			if d := cmp.Diff(letter(n), l); d != "" || n <= last {
-				t.Fatalf("letter %d after %d: %s", n, last, d)
+			if !reflect.DeepEqual(letter(n), l) || n <= last {
+				t.Fatalf("letter %d after %d: %+v", n, last, l)
 			}
 			last = n
 		}
@@ -583,7 +588,7 @@ func TestRedact(t *testing.T) {
 		"Authorization: Bearer abc":                                        "Authorization: Bearer <redacted>",
 		strings.Repeat("long text ", 100):                                  strings.Repeat("long text ", 30) + "…",
 	} {
-		if got := Redact(errors.New(text)); got != want {
+		if got := Redact(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
