@@ -220,6 +220,9 @@ func TestTornTail(t *testing.T) {
 		if got := s.Status(); got != (Status{Held: 2}) {
 			t.Fatalf("at %d: got %+v, want the 2 whole letters and nothing lost", size, got)
 		}
+		if info, err := os.Stat(name); err != nil || info.Size() != good {
+			t.Fatalf("at %d: got %d bytes, %v, want the file cut to %d", size, info.Size(), err, good)
+		}
 		put(t, s, letter(4))
 		same(t, fmt.Sprintf("cut at %d", size), []Letter{letter(1), letter(2), letter(4)}, held(t, dir, Filter{}))
 		_ = s.Close()
