@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
@@ -19,6 +21,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/roster"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
+	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 // configuration is the whole file.
@@ -27,7 +30,6 @@ type configuration struct {
 	Sinks       []sinkConfig       `yaml:"sinks"`
 	Privacy     privacyConfig      `yaml:"privacy"`
 	Bridge      bridgeConfig       `yaml:"bridge"`
-	Buffer      bufferConfig       `yaml:"buffer"`
 	Spool       spoolConfig        `yaml:"spool"`
 	DeadLetters deadLettersConfig  `yaml:"dead_letters"`
 	Logging     loggingConfig      `yaml:"logging"`
@@ -76,17 +78,16 @@ type bridgeConfig struct {
 	DialRate     float64         `yaml:"dial_rate"`    // sessions per second
 	SilenceLimit config.Duration `yaml:"silence_limit"`
 	RefusedRetry config.Duration `yaml:"refused_retry"`
+	Stop         string          `yaml:"stop"` // auto (default), fast, drain
 	DrainTimeout config.Duration `yaml:"drain_timeout"`
 }
 
-// spoolConfig is where what must outlive the process is kept.
+// spoolConfig is the log in files: spool.Options.
 type spoolConfig struct {
-	Dir config.Path `yaml:"dir"` // default: the folder spool beside the configuration file
-}
-
-// bufferConfig is the log in memory.
-type bufferConfig struct {
+	Dir      config.Path `yaml:"dir"`      // default: the folder spool beside the configuration file
+	Survives string      `yaml:"survives"` // power_loss (default), process_crash
 	MaxBytes config.Size `yaml:"max_bytes"`
+	Full     string      `yaml:"full"` // gap (default), skip_slowest
 }
 
 // privacyConfig is mapping.PrivacyConfig as the file has it: its key file starts from the file's folder.
@@ -123,10 +124,9 @@ func (c *configuration) setDefaults(dir string) {
 	host, _ := os.Hostname() // without one the id is missing, and that says so
 	c.Bridge = bridgeConfig{
 		ID: host, PartitionBy: "task", DialRate: 50, SilenceLimit: config.Duration(30 * time.Second),
-		RefusedRetry: config.Duration(5 * time.Minute), DrainTimeout: config.Duration(20 * time.Second),
+		RefusedRetry: config.Duration(5 * time.Minute), Stop: "auto", DrainTimeout: config.Duration(20 * time.Second),
 	}
-	c.Buffer.MaxBytes = 256 << 20
-	c.Spool.Dir = config.Path(filepath.Join(dir, "spool"))
+	c.Spool = spoolConfig{Dir: config.Path(filepath.Join(dir, "spool")), Survives: "power_loss", MaxBytes: 8 << 30, Full: "gap"}
 	c.DeadLetters.SetDefaults()
 	c.Logging.SetDefaults()
 	c.Health.SetDefaults()
@@ -224,6 +224,7 @@ func (c *bridgeConfig) Validate() error {
 	var ps config.Problems
 	ps.Match("id", c.ID, idPattern, "1 to 64 letters, digits, . _ and -; the default is the host's name")
 	ps.OneOf("partition_by", c.PartitionBy, "task", "agent")
+	ps.OneOf("stop", c.Stop, "auto", "fast", "drain")
 	config.Between(&ps, "dial_rate", c.DialRate, 0.1, 1000)
 	config.Between(&ps, "silence_limit", c.SilenceLimit, config.Duration(time.Second), config.Duration(10*time.Minute))
 	config.Between(&ps, "refused_retry", c.RefusedRetry, config.Duration(time.Second), config.Duration(24*time.Hour))
@@ -231,18 +232,37 @@ func (c *bridgeConfig) Validate() error {
 	return ps.Err()
 }
 
-func (c *bridgeConfig) options() bridge.Options {
-	return bridge.Options{
-		BridgeID: c.ID, PartitionByAgent: c.PartitionBy == "agent", DialRate: c.DialRate, Silence: time.Duration(c.SilenceLimit),
-		RefusedRetry: time.Duration(c.RefusedRetry), Drain: time.Duration(c.DrainTimeout),
+// options are the bridge's; with stop: auto it delivers at its end only what no later start would find.
+func (c *configuration) options() bridge.Options {
+	b := &c.Bridge
+	o := bridge.Options{
+		BridgeID: b.ID, PartitionByAgent: b.PartitionBy == "agent", DialRate: b.DialRate, Silence: time.Duration(b.SilenceLimit),
+		RefusedRetry: time.Duration(b.RefusedRetry),
 	}
+	if b.Stop == "drain" || b.Stop == "auto" && ephemeral(string(c.Spool.Dir)) {
+		o.Drain = time.Duration(b.DrainTimeout)
+	}
+	return o
 }
 
 // Validate implements config.Validator.
-func (c *bufferConfig) Validate() error {
+func (c *spoolConfig) Validate() error {
 	var ps config.Problems
-	config.Between(&ps, "max_bytes", c.MaxBytes, 4<<20, 64<<30)
+	ps.OneOf("survives", c.Survives, "power_loss", "process_crash")
+	config.Between(&ps, "max_bytes", c.MaxBytes, 32<<20, 1<<40)
+	ps.OneOf("full", c.Full, "gap", "skip_slowest")
 	return ps.Err()
+}
+
+// open opens the log; the caller closes it.
+func (c *spoolConfig) open(log *zap.Logger, reg prometheus.Registerer) (*spool.Disk, error) {
+	survives := spool.PowerLoss
+	if c.Survives == "process_crash" {
+		survives = spool.ProcessCrash
+	}
+	return spool.Open(spool.Options{
+		Dir: string(c.Dir), Survives: survives, MaxBytes: int64(c.MaxBytes), SkipSlowest: c.Full == "skip_slowest", Log: log, Registerer: reg,
+	})
 }
 
 // Validate implements config.Validator. The problems of mapping begin with their path, which has a place in the file.

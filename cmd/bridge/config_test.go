@@ -40,7 +40,7 @@ func TestBadConfigurations(t *testing.T) {
 		want     []string // DIR stands for the configuration's folder
 	}{
 		"empty": {"", []string{
-			"1:1: the file is empty; allowed: a mapping with the keys admin, bridge, buffer, dead_letters, health, logging, privacy, sinks, sources, spool",
+			"1:1: the file is empty; allowed: a mapping with the keys admin, bridge, dead_letters, health, logging, privacy, sinks, sources, spool",
 		}},
 		"nothing in it": {"sources: []\n", []string{
 			"1:1: sources: missing; allowed: a list of at least one source",
@@ -127,8 +127,8 @@ func TestBadConfigurations(t *testing.T) {
 			good + "privacy: {hash_key_file: key}\n", []string{"12:26: privacy.hash_key_file: secret file: open DIR/key" + noFile},
 		},
 		"settings": {
-			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30}
-buffer: {max_bytes: 1KiB}
+			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30, stop: now}
+spool: {max_bytes: 1KiB, survives: anything, full: never, dir: ""}
 logging: {level: loud, format: xml}
 health: {listen: 8080, min_live: most}
 admin: {listen: ":8081"}
@@ -139,7 +139,11 @@ admin: {listen: ":8081"}
 				"12:71: bridge.silence_limit: out of range; allowed: 1s to 10m",
 				"12:92: bridge.refused_retry: out of range; allowed: 1s to 1d",
 				"12:111: bridge.drain_timeout: not a duration; allowed: zero or more with a unit, such as 500ms, 30s, 5m, 1h30m, 7d",
-				"13:21: buffer.max_bytes: out of range; allowed: 4MiB to 64GiB",
+				"12:121: bridge.stop: not a known word; allowed: auto, fast, drain",
+				"13:20: spool.max_bytes: out of range; allowed: 32MiB to 1TiB",
+				"13:36: spool.survives: not a known word; allowed: power_loss, process_crash",
+				"13:52: spool.full: not a known word; allowed: gap, skip_slowest",
+				"13:64: spool.dir: empty; allowed: a path",
 				"14:18: logging.level: not a known word; allowed: debug, info, warn, error",
 				"14:32: logging.format: not a known word; allowed: json, console",
 				"15:18: health.listen: not an address; allowed: host:port such as 127.0.0.1:8080, or :8080 for every interface",
@@ -170,11 +174,11 @@ func TestValidateShowsWhatWouldRun(t *testing.T) {
 	file := write(t, t.TempDir(), "bridge.yaml", good+"bridge: {id: pod-1, partition_by: agent}\nprivacy: {raw: true}\n")
 	code, stdout, stderr := exec(t, "validate", "--config", file)
 	want := file + ` is valid. It would run:
-  bridge  pod-1: order per agent, at most 50 dials/s, sessions silent for 30s are replaced, drains for up to 20s
+  bridge  pod-1: order per agent, at most 50 dials/s, sessions silent for 30s are replaced
   source  support: Twilio TaskRouter, workspace WS00000000000000000000000000000001, 1 agents, at Twilio, region us1
   sink    facts: NATS JetStream, stream FACTS with subjects contact.*.*.*.*.*, structured mode, at nats://127.0.0.1:4222
   privacy RAW PAYLOADS ARE PUBLISHED, personal data included
-  buffer  256MiB in memory
+  spool   up to 8GiB in ` + filepath.Join(filepath.Dir(file), "spool") + `, survives power loss, full: gap, stop: auto
   health  http://127.0.0.1:8080 with /metrics, /livez, /readyz; ready with 50% of the agents live
   admin   http://127.0.0.1:8081 for bridge agents and bridge loglevel
 `

@@ -89,6 +89,14 @@ func runExample(t *testing.T, example string) {
 	}
 	name := cmd.CommandPath()
 	folder := strings.Contains(example, " --spool ")
+	if name == "bridge spool inspect" { // of a bridge that has been there
+		p := start(t, "run", "-c", "bridge.yaml")
+		p.stderr.line(t, "session is live")
+		p.stop()
+		if err := p.wait(t); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if strings.HasPrefix(name, "bridge dlq ") {
 		setAside(t, "spool", aLetter())
 	}

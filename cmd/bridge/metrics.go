@@ -6,18 +6,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 // metrics are the process's own series. What others count is registered by their packages. docs/metrics.md lists all; after a change:
 // go test ./cmd/bridge -run TestMetricsDocument -update.
 type metrics struct {
-	raw, capacity prometheus.Gauge
+	raw prometheus.Gauge
 }
 
 // newMetrics registers them. ready is asked at every scrape.
-func newMetrics(reg prometheus.Registerer, log *spool.Memory, ready func() bool) *metrics {
+func newMetrics(reg prometheus.Registerer, ready func() bool) *metrics {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	f := promauto.With(reg)
 	gauge := func(name, help string) prometheus.GaugeOpts {
@@ -31,9 +29,7 @@ func newMetrics(reg prometheus.Registerer, log *spool.Memory, ready func() bool)
 		}
 		return 0
 	})
-	f.NewGaugeFunc(gauge("buffer_bytes", "Bytes of accepted events held until every sink has confirmed them."), func() float64 { return float64(log.Used()) })
 	return &metrics{
-		capacity: f.NewGauge(gauge("buffer_capacity_bytes", "What the buffer may hold (buffer.max_bytes).")),
-		raw:      f.NewGauge(gauge("raw_payload_sources", "Sources whose payloads are published unchanged in data.raw (privacy.raw).")),
+		raw: f.NewGauge(gauge("raw_payload_sources", "Sources whose payloads are published unchanged in data.raw (privacy.raw).")),
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
-	"github.com/taskbridge/taskbridge/internal/spool"
 	"github.com/taskbridge/taskbridge/internal/testpage"
 )
 
@@ -38,6 +37,7 @@ var openLabels = map[string]string{
 var metricGroups = []struct{ prefix, title string }{
 	{"taskbridge_taskrouter_", "Twilio TaskRouter"},
 	{"taskbridge_jetstream_", "NATS JetStream, per sink"},
+	{"taskbridge_spool_", "Spool"},
 	{"taskbridge_deadletters_", "Dead letters"},
 	{"taskbridge_", "The bridge"},
 }
@@ -48,8 +48,6 @@ var alerts = map[string]string{
 	"taskbridge_batches_in_flight":                     "",
 	"taskbridge_beats_total":                           "",
 	"taskbridge_broker_lost_total":                     "Any increase: confirmed events are missing on the broker.",
-	"taskbridge_buffer_bytes":                          "More than 0.8 of `taskbridge_buffer_capacity_bytes`: frames will be discarded inside gaps of cause `spool_full`.",
-	"taskbridge_buffer_capacity_bytes":                 "",
 	"taskbridge_build_info":                            "",
 	"taskbridge_busy_lanes":                            "",
 	"taskbridge_deadletters_bytes":                     "",
@@ -81,6 +79,17 @@ var alerts = map[string]string{
 	"taskbridge_session_records_left_out_total":        "",
 	"taskbridge_session_renewals_total":                "",
 	"taskbridge_session_start_seconds":                 "",
+	"taskbridge_spool_bytes":                           "More than 0.8 of `taskbridge_spool_capacity_bytes`: frames will be discarded inside gaps of cause `spool_full`.",
+	"taskbridge_spool_capacity_bytes":                  "",
+	"taskbridge_spool_commit_events":                   "",
+	"taskbridge_spool_commit_seconds":                  "A 0.99 quantile above 0.1 s: the disk is slow; above 1 s, frames are discarded inside gaps of cause `disk_stalled`.",
+	"taskbridge_spool_corrupt_records_total":           "Any increase: the disk has lost accepted events. The log names them; the damaged bytes are in the folder quarantine.",
+	"taskbridge_spool_cut_bytes_total":                 "",
+	"taskbridge_spool_errors_total":                    "Any increase: the disk fails, is full or read-only.",
+	"taskbridge_spool_failing":                         "Above 0 for 1 min: what is received is discarded inside gaps.",
+	"taskbridge_spool_quarantined_bytes_total":         "",
+	"taskbridge_spool_segments":                        "",
+	"taskbridge_spool_skipped_records_total":           "Any increase: a sink was so far behind that it will not get some events; gap records say which.",
 	"taskbridge_tail_checks_total":                     "",
 	"taskbridge_unconfirmed_bytes":                     "",
 	"taskbridge_unconfirmed_records":                   "",
@@ -144,7 +153,11 @@ func families(t *testing.T) map[string]family {
 		t.Fatal(err)
 	}
 	reg := &listing{prometheus.NewPedanticRegistry(), map[string]bool{}}
-	buffer := spool.NewMemory(spool.MemoryOptions{})
+	accepted, err := c.Spool.open(zap.NewNop(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = accepted.Close() }()
 	brokers, err := c.sinks(nil, zap.NewNop(), reg)
 	if err != nil {
 		t.Fatal(err)
@@ -167,10 +180,10 @@ func families(t *testing.T) map[string]family {
 		t.Fatal(err)
 	}
 	defer func() { _ = letters.Close() }()
-	if _, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, letters, zap.NewNop(), reg); err != nil {
+	if _, err := bridge.New(c.options(), feeds, accepted, sinks, letters, zap.NewNop(), reg); err != nil {
 		t.Fatal(err)
 	}
-	newMetrics(reg, buffer, func() bool { return false })
+	newMetrics(reg, func() bool { return false })
 	gathered, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -14,14 +14,14 @@ import (
 )
 
 // readiness answers /readyz. The bridge is not ready while it stops, while a roster was never read, while too few sessions are live, or while a
-// broker or the buffer takes nothing. A roster that can be read no longer is a note, as the last one stays; so is one without agents. Single
+// broker or the spool takes nothing. A roster that can be read no longer is a note, as the last one stays; so is one without agents. Single
 // agents who are not met yet, lost or refused are notes: one wrong id must not hold up a rollout. docs/health.md describes every code.
 type readiness struct {
 	stopping func() bool
 	bridge   *bridge.Bridge
 	rosters  *rosters
 	brokers  map[string]broker
-	log      spool.Log
+	spool    *spool.Disk
 	letters  *deadletter.Store
 	minLive  admin.Floor
 	raw      int // sources that publish raw payloads
@@ -42,7 +42,11 @@ var readyCodes = []struct {
 	{"tokens_refused", true},
 	{"agents_refused", true},
 	{"open_gaps", true},
-	{"buffer_full", false},
+	{"spool_full", false},
+	{"spool_failing", false},
+	{"spool_corrupt", true},
+	{"spool_smaller", true},
+	{"spool_forgotten", true},
 	{"raw_payloads", true},
 	{"dead_letters", true},
 	{"dead_letters_dropped", true},
@@ -78,9 +82,19 @@ func (r *readiness) reasons() []admin.Reason {
 		}
 	}
 	count["open_gaps"] = s.OpenGaps
-	if !r.log.Room() {
-		count["buffer_full"] = 1
+	disk := r.spool.Status()
+	switch disk.Failing {
+	case "":
+	case "full":
+		count["spool_full"] = 1
+	default:
+		count["spool_failing"] = 1
 	}
+	count["spool_corrupt"] = int(disk.Corrupt)
+	if disk.Clamped {
+		count["spool_smaller"] = 1
+	}
+	count["spool_forgotten"] = len(disk.Forgotten)
 	count["raw_payloads"] = r.raw
 	letters := r.letters.Status()
 	count["dead_letters"], count["dead_letters_dropped"] = letters.Held, letters.Dropped

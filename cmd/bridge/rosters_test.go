@@ -110,6 +110,7 @@ sinks:
 health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 logging: {level: debug}
+bridge: {stop: drain}
 `, section, section, broker))
 	p := start(t, "run", "-c", file)
 	health := p.healthURL(t)

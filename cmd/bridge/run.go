@@ -18,7 +18,6 @@ import (
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
-	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 func newRunCommand(abort <-chan struct{}) *cobra.Command {
@@ -28,8 +27,11 @@ func newRunCommand(abort <-chan struct{}) *cobra.Command {
 		Long: `Hold the agents' sessions and publish what they tell, until a signal stops it. Logs go to standard error; /metrics, /livez and /readyz are
 on the health listener; bridge agents and bridge loglevel ask the admin listener.
 
-The first SIGINT or SIGTERM stops in order: sessions are closed and the gap that this makes is told, what is accepted is delivered (for at most
-bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, with their number. A second signal exits at once and says what is lost.`,
+What is accepted is in the spool (spool.dir) before it counts, and survives crash and power loss there; the next start delivers the rest.
+
+The first SIGINT or SIGTERM stops in order: sessions are closed, the gap that this makes is told, and the exit code is 0. bridge.stop says whether
+what is accepted is delivered before (drain, for at most bridge.drain_timeout) or left to the next start (fast, within 2 s); auto drains only where
+spool.dir would go with the container. A second signal exits at once: nothing accepted is lost by that either.`,
 		Example: `  bridge run -c bridge.yaml
   bridge run -c configs/evaluation.yaml   # against bridge simulate taskrouter, with a broker of its own`,
 		Args: cobra.NoArgs,
@@ -48,15 +50,16 @@ bridge.drain_timeout), and the exit code is 0; it is 1 when events were left, wi
 // run makes everything, in this order, and ends it in reverse:
 //
 //	embedded brokers   first, because the sinks need their addresses
-//	dead letters       a second bridge with the same folder ends here
-//	buffer, sinks, sources, bridge: made, and nobody is dialled yet
+//	spool              a second bridge on the same folder ends here
+//	dead letters       beside it
+//	sinks, sources, bridge: made, with what an earlier run left; nobody is dialled yet
 //	listeners          a port in use is known before any vendor or broker hears of us
 //	sinks              connect
 //	bridge             dials the agents
 //	rosters            are listed, read and watched; lists in the configuration are known before
 //
 // Rosters end before the bridge: a change on the way out would make a removal of a planned stop. The bridge ends by closing sessions, delivering what
-// is accepted and closing the sinks; then the buffer and the embedded brokers close. The listeners go last, so that all this can be watched.
+// is accepted where that is asked for, and closing the sinks; then the spool and the embedded brokers close. The listeners go last, so that all this can be watched.
 func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -86,8 +89,11 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	buffer := spool.NewMemory(spool.MemoryOptions{Bytes: int64(c.Buffer.MaxBytes)})
-	defer func() { _ = buffer.Close() }() // nothing of it outlives the process
+	accepted, err := c.Spool.open(log.Named("spool"), reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, accepted.Close()) }()
 	letters, err := c.deadLetters(log.Named("deadletters"), reg)
 	if err != nil {
 		return err
@@ -112,7 +118,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	for name, b := range brokers {
 		sinks[name] = b
 	}
-	b, err := bridge.New(c.Bridge.options(), feeds, buffer, sinks, letters, log, reg)
+	b, err := bridge.New(c.options(), feeds, accepted, sinks, letters, log, reg)
 	if err != nil {
 		return err
 	}
@@ -121,16 +127,18 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		for _, part := range all {
 			agents += len(part)
 		}
-		buffer.Reserve(reserve(agents))
+		accepted.Reserve(reserve(agents))
 		warnOfFiles(agents, log)
 		return b.SetRoster(all)
 	})
-	ready := readiness{stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, log: buffer, letters: letters, minLive: c.Health.MinLive}
+	ready := readiness{
+		stopping: func() bool { return ctx.Err() != nil }, bridge: b, rosters: rosters, brokers: brokers, spool: accepted, letters: letters,
+		minLive: c.Health.MinLive,
+	}
 	if c.Privacy.Raw {
 		ready.raw = len(c.Sources)
 	}
-	own := newMetrics(reg, buffer, ready.ready)
-	own.capacity.Set(float64(c.Buffer.MaxBytes))
+	own := newMetrics(reg, ready.ready)
 	own.raw.Set(float64(ready.raw))
 	// Status waits for the fleet loop's mutex and for every agent's.
 	probes := admin.Probes{Alive: func() { b.Status() }, Reasons: ready.reasons, Metrics: reg}
@@ -142,7 +150,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	adminAddress := admin.Off
 	if c.Admin.Listen != admin.Off {
 		operators, err := admin.Listen(c.Admin, admin.Process{
-			Agents: func() []admin.Agent { return agentsOf(b, time.Now()) }, Level: level, DeadLetters: ownLetters{letters, buffer},
+			Agents: func() []admin.Agent { return agentsOf(b, time.Now()) }, Level: level, DeadLetters: ownLetters{letters, accepted},
 		}, log)
 		if err != nil {
 			return err
@@ -170,15 +178,12 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		select {
 		case <-stopping:
 			stopping = nil
-			log.Info("bridge stops: it closes its sessions and delivers what is accepted", zap.Int("undelivered", undelivered(b)),
-				zap.Duration("drain_timeout", time.Duration(c.Bridge.DrainTimeout)))
+			log.Info("bridge stops: it closes its sessions", zap.Int("undelivered", undelivered(b)), zap.Duration("delivers_for", c.options().Drain))
 		case <-abort:
 			// Not waited for: the process ends with what is left of it.
-			return fmt.Errorf("stopped at once by a second signal: %d accepted events were not delivered yet and are lost", undelivered(b))
+			return fmt.Errorf("stopped at once by a second signal: %d accepted events are not delivered yet; they are in the spool, and the next start delivers them", undelivered(b))
 		case err := <-ended:
-			if err == nil {
-				log.Info("bridge stopped, everything is delivered")
-			}
+			log.Info("bridge stopped", zap.Int("undelivered", undelivered(b)))
 			return err
 		}
 	}
@@ -195,7 +200,9 @@ func undelivered(b *bridge.Bridge) int {
 
 // warn tells what the operator should know before trusting the bridge.
 func (c *configuration) warn(log *zap.Logger) {
-	log.Warn("accepted events live in memory until a broker confirms them: a crash loses them", zap.Stringer("max_bytes", c.Buffer.MaxBytes))
+	if ephemeral(string(c.Spool.Dir)) {
+		log.Warn("spool.dir is in memory or in a container's own layer: what it holds goes with that; put it on a volume", zap.String("dir", string(c.Spool.Dir)))
+	}
 	if c.Privacy.Raw {
 		log.Warn("privacy.raw is on: vendors' payloads, personal data included, are published unchanged")
 	}
@@ -222,6 +229,6 @@ func warnOfFiles(agents int, log *zap.Logger) {
 	}
 }
 
-// reserve is what the buffer holds back for gap and session records, in bytes: some four of each per agent, as a full log with every session lost
+// reserve is what the spool holds back for gap and session records, in bytes: some four of each per agent, as a full log with every session lost
 // and found again would need.
 func reserve(agents int) int64 { return max(1<<20, int64(agents)*6<<10) }

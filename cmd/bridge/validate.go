@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,8 +40,8 @@ func (c *configuration) describe(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "  %-8s%s\n", kind, fmt.Sprintf(format, args...))
 	}
 	order := map[string]string{"task": "task and agent", "agent": "agent"}[c.Bridge.PartitionBy]
-	line("bridge", "%s: order per %s, at most %v dials/s, sessions silent for %v are replaced, drains for up to %v",
-		c.Bridge.ID, order, c.Bridge.DialRate, c.Bridge.SilenceLimit, c.Bridge.DrainTimeout)
+	line("bridge", "%s: order per %s, at most %v dials/s, sessions silent for %v are replaced",
+		c.Bridge.ID, order, c.Bridge.DialRate, c.Bridge.SilenceLimit)
 	for _, s := range c.Sources {
 		if t := s.TaskRouter; t != nil {
 			endpoint := t.EventBridgeURL
@@ -68,7 +69,8 @@ func (c *configuration) describe(w io.Writer) {
 	} else {
 		line("privacy", "%d agent and %d task attributes are published", len(c.Privacy.AgentAttributes), len(c.Privacy.TaskAttributes))
 	}
-	line("buffer", "%v in memory", c.Buffer.MaxBytes)
+	line("spool", "up to %v in %s, survives %s, full: %s, stop: %s",
+		c.Spool.MaxBytes, c.Spool.Dir, strings.ReplaceAll(c.Spool.Survives, "_", " "), c.Spool.Full, c.Bridge.Stop)
 	line("health", "http://%s with /metrics, /livez, /readyz; ready with %v of the agents live", c.Health.Listen, c.Health.MinLive)
 	if c.Admin.Listen == admin.Off {
 		line("admin", "off")

@@ -160,6 +160,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		drainCtx, cancel := context.WithTimeout(pubCtx, b.heart.Drain)
 		defer cancel()
 		b.fleet.settleAll(drainCtx)
+		b.sync(drainCtx)
 		for _, p := range b.publishers {
 			errs = append(errs, p.drained(drainCtx))
 		}
@@ -184,6 +185,19 @@ func (b *Bridge) Run(ctx context.Context) error {
 		errs = append(errs, errors.New("the log did not save cursors and views in time"))
 	}
 	return errors.Join(errs...)
+}
+
+// sync waits until the publishers can see what was told last, or ctx ends. What a disk that fails has not taken is told by the end of the log.
+func (b *Bridge) sync(ctx context.Context) {
+	durable := make(chan struct{})
+	go func() {
+		defer close(durable)
+		_ = b.heart.log.Sync()
+	}()
+	select {
+	case <-durable:
+	case <-ctx.Done():
+	}
 }
 
 // close gives the sinks that long, and saves what is done and told.

@@ -169,23 +169,25 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 			return err
 		}
 	}
-	t.bridge, err = bridge.New(
-		bridge.Options{
-			BridgeID: fmt.Sprintf("trial-%d", time.Now().UnixMilli()), DialRate: t.o.DialRate, Silence: t.o.Silence, Drain: 20 * time.Second,
-		},
-		map[string]bridge.Feed{sourceName: {Source: src, Mapper: mapping.NewTaskRouter(policy)}},
-		spool.NewMemory(spool.MemoryOptions{}), map[string]sink.Sink{stream: out}, t.letters, t.log.Named("bridge"), prometheus.NewRegistry())
+	accepted, err := spool.Open(spool.Options{Dir: filepath.Join(t.o.Dir, "spool"), Log: t.log.Named("spool")})
 	if err != nil {
 		return err
 	}
-	if err := t.bridge.SetRoster(map[string][]source.Agent{sourceName: t.roster}); err != nil {
-		return err
+	t.bridge, err = bridge.New(
+		bridge.Options{BridgeID: "trial", DialRate: t.o.DialRate, Silence: t.o.Silence},
+		map[string]bridge.Feed{sourceName: {Source: src, Mapper: mapping.NewTaskRouter(policy)}},
+		accepted, map[string]sink.Sink{stream: out}, t.letters, t.log.Named("bridge"), prometheus.NewRegistry())
+	if err == nil {
+		err = t.bridge.SetRoster(map[string][]source.Agent{sourceName: t.roster})
+	}
+	if err != nil {
+		return errors.Join(err, accepted.Close())
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	js.Connect(ctx)
 	running, done := t.bridge, make(chan error, 1)
 	t.stop, t.done = cancel, done
-	t.background.Go(func() { done <- running.Run(ctx) })
+	t.background.Go(func() { done <- errors.Join(running.Run(ctx), accepted.Close()) })
 	return nil
 }
 

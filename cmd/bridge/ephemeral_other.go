@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// ephemeral cannot be told here.
+func ephemeral(string) bool { return false }
