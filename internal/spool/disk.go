@@ -205,8 +205,9 @@ func (d *Disk) Recover(load func(io.Reader) error, fold func(*Record)) (time.Tim
 				want[i] = at + Pos(i)
 			}
 			err := d.read(s, want, func(f *frame) {
-				r, _ := f.record(d.epoch)
-				fold(&r)
+				if r, target := f.record(d.epoch); target == "" {
+					fold(&r)
+				}
 			})
 			if err != nil {
 				return time.Time{}, err

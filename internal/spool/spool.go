@@ -66,8 +66,8 @@ type Log interface {
 	// Append copies e and returns; it never waits for a sink. What was appended is durable after the next group commit, and is given to cursors
 	// only then. It waits for a slow disk at most a second. Errors: ErrFull, ErrStalled, ErrClosed.
 	Append(c Class, e *event.Encoded) (Pos, error)
-	// AppendFor is Append for one sink alone, by the name of its cursor: all others count the record as done; a name without a cursor is an error. A dead letter is replayed with it. The views
-	// know the event since it was first appended, so Recover does not give it to fold.
+	// AppendFor is Append for one sink alone, by the name of its cursor: all others count the record as done; a name without a cursor is an error. A dead
+	// letter is replayed with it. The views know the event since it was first appended, so Recover does not give it to fold.
 	AppendFor(sink string, e *event.Encoded) (Pos, error)
 	// Sync returns nil when everything appended before is durable, and else what stands in the way: ErrFull, ErrStalled, ErrClosed. It waits for the disk;
 	// what was appended is not taken back after an error, and may become durable later.
