@@ -106,9 +106,9 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 }
 
 // letters are those of the running bridge, or of the folder.
-func (f *dlqFlags) letters() (admin.DeadLetters, error) {
+func (f *dlqFlags) letters(cmd *cobra.Command) (admin.DeadLetters, error) {
 	if f.spool != "" {
-		return folderLetters{deadLettersDir(f.spool)}, nil
+		return folderLetters{f.spool, newLogger(loggingConfig{Level: "warn", Format: "console"}, cmd.ErrOrStderr())}, nil
 	}
 	client, err := f.client()
 	if err != nil {

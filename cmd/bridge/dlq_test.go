@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -168,6 +170,8 @@ func TestDLQErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = store.Close() }()
+	unknown := filepath.Join(dir, "unknown")
+	setAside(t, unknown, aLetter())
 	for _, test := range []struct {
 		args []string
 		code int
@@ -187,7 +191,8 @@ func TestDLQErrors(t *testing.T) {
 		{[]string{"purge", "--spool", held}, 2, "say which letters: IDs, filters, or --all"},
 		{[]string{"replay", "--spool", held, "--all", "--sink", "facts"}, 2, "say which letters: IDs, filters, or --all"},
 		{[]string{"purge", "--spool", held, "--all"}, 1, "a bridge runs there; leave out --spool to ask it"},
-		{[]string{"replay", "--spool", held, "--all"}, 1, "a replay goes through a running bridge"},
+		{[]string{"replay", "--spool", held, "--all"}, 1, "a bridge runs there; leave out --spool to ask it"},
+		{[]string{"replay", "--spool", unknown, "--all"}, 1, `append for "facts": there is no such cursor`},
 	} {
 		code, _, stderr := exec(t, append([]string{"dlq"}, test.args...)...)
 		if code != test.code || !strings.Contains(stderr, test.want) {
@@ -204,6 +209,70 @@ func TestDLQErrors(t *testing.T) {
 	if code, _, stderr := exec(t, "dlq", "show", "--spool", held, "WR1:created"); code != 1 || !strings.Contains(stderr, "permission denied") {
 		t.Errorf("another user's: got exit code %d and %s", code, stderr)
 	}
+}
+
+// Without a bridge the event is in the spool afterwards, for its sink alone, as it was; the next start delivers it.
+func TestDLQReplayOfAFolder(t *testing.T) {
+	dir := t.TempDir()
+	l := aLetter()
+	setAside(t, dir, l)
+	sinks := []string{"facts", "crm"}
+	withSpool(t, dir, sinks, func(c spool.Cursor) {
+		if err := c.Save(nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if code, stdout, stderr := exec(t, "dlq", "replay", "--spool", dir, "--all"); code != 0 || stdout != "1 dead letters were replayed\n" || stderr != "" {
+		t.Errorf("got exit code %d, %q and %s", code, stdout, stderr)
+	}
+	if code, stdout, _ := exec(t, "dlq", "list", "--spool", dir, "--json"); code != 0 || stdout != "" {
+		t.Errorf("got exit code %d and %s, want no letter left", code, stdout)
+	}
+	var got [][]spool.Record
+	folded := withSpool(t, dir, sinks, func(c spool.Cursor) {
+		records, err := c.Next(10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, records)
+	})
+	if len(got[0]) != 1 || len(got[1]) != 0 {
+		t.Fatalf("got %v, want the event for facts alone", got)
+	}
+	r := got[0][0]
+	if diff := cmp.Diff(l.Record.Header, r.Header); diff != "" || !bytes.Equal(r.Data, l.Record.Data) || r.Key != spool.Hash("WT1") {
+		t.Errorf("got key %d and %s (-want +got):\n%s", r.Key, r.Data, diff)
+	}
+	if folded != 0 {
+		t.Errorf("got %d records folded into the views, want none: these know the event", folded)
+	}
+}
+
+// withSpool opens the folder's spool with these cursors, and returns how many records its recovery gave.
+func withSpool(t *testing.T, dir string, sinks []string, do func(spool.Cursor)) (folded int) {
+	t.Helper()
+	log, err := spool.Open(spool.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cursors []spool.Cursor
+	for _, sink := range sinks {
+		c, err := log.Cursor(sink, spool.CursorOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cursors = append(cursors, c)
+	}
+	if _, err := log.Recover(func(io.Reader) error { return nil }, func(*spool.Record) { folded++ }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cursors {
+		do(c)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return folded
 }
 
 // A broker that takes only small events: the large ones are set aside, and the others delivered. When its limit is raised, a replay brings them with the

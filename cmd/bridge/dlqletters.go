@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"math"
 
+	"go.uber.org/zap"
+
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/deadletter"
+	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 // ownLetters are those of the running bridge, as its admin listener shows and changes them.
@@ -19,7 +22,7 @@ type ownLetters struct {
 
 // List implements admin.DeadLetters.
 func (l ownLetters) List(_ context.Context, f admin.LetterFilter, skip int) (admin.LetterList, error) {
-	return listLetters(l.store.Dir, f, skip)
+	return listLetters(l.store.Dir, f, skip, admin.MostLetters)
 }
 
 // Replay implements admin.DeadLetters.
@@ -40,27 +43,42 @@ func (l ownLetters) Purge(_ context.Context, ids []string) (int, error) {
 	return l.store.Purge(parsed)
 }
 
-// folderLetters are those in a folder whose bridge does not run.
-type folderLetters struct{ dir string }
+// folderLetters are those in the spool folder of a bridge that does not run.
+type folderLetters struct {
+	spool string
+	log   *zap.Logger
+}
 
 // List implements admin.DeadLetters.
 func (l folderLetters) List(_ context.Context, f admin.LetterFilter, skip int) (admin.LetterList, error) {
-	return listLetters(l.dir, f, skip)
+	return listLetters(deadLettersDir(l.spool), f, skip, math.MaxInt)
 }
 
 // Replay implements admin.DeadLetters.
-func (l folderLetters) Replay(context.Context, []string) (int, error) {
-	return 0, errors.New("a replay goes through a running bridge: start it, and leave out --spool")
+func (l folderLetters) Replay(_ context.Context, ids []string) (int, error) {
+	return l.take(ids, func(store *deadletter.Store, ids []deadletter.ID) (n int, err error) {
+		log, err := spool.Open(spool.Options{Dir: l.spool, Log: l.log})
+		if err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, log.Close()) }()
+		return store.Replay(ids, log)
+	})
 }
 
 // Purge implements admin.DeadLetters.
-func (l folderLetters) Purge(_ context.Context, ids []string) (n int, err error) {
+func (l folderLetters) Purge(_ context.Context, ids []string) (int, error) {
+	return l.take(ids, (*deadletter.Store).Purge)
+}
+
+// take opens the store for as long as do needs it.
+func (l folderLetters) take(ids []string, do func(*deadletter.Store, []deadletter.ID) (int, error)) (n int, err error) {
 	parsed, err := parseLetterIDs(ids)
 	if err != nil {
 		return 0, err
 	}
 	// Without bounds: those of the bridge's configuration are not known here.
-	store, err := deadletter.Open(deadletter.Options{Dir: l.dir, MaxBytes: math.MaxInt64, MaxAge: math.MaxInt64})
+	store, err := deadletter.Open(deadletter.Options{Dir: deadLettersDir(l.spool), MaxBytes: math.MaxInt64, MaxAge: math.MaxInt64, Log: l.log})
 	if errors.Is(err, deadletter.ErrLocked) {
 		return 0, fmt.Errorf("%w: a bridge runs there; leave out --spool to ask it", err)
 	}
@@ -68,14 +86,14 @@ func (l folderLetters) Purge(_ context.Context, ids []string) (n int, err error)
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return store.Purge(parsed)
+	return do(store, parsed)
 }
 
 // errPage ends the reading of a folder when a page is full.
 var errPage = errors.New("page is full")
 
 // listLetters reads the folder of a store, also beside the bridge that has it open.
-func listLetters(dir string, f admin.LetterFilter, skip int) (admin.LetterList, error) {
+func listLetters(dir string, f admin.LetterFilter, skip, most int) (admin.LetterList, error) {
 	list := admin.LetterList{Dir: dir}
 	var err error
 	list.Corrupt, err = deadletter.Each(dir, deadletter.Filter(f), func(l *deadletter.Letter) error {
@@ -83,7 +101,7 @@ func listLetters(dir string, f admin.LetterFilter, skip int) (admin.LetterList, 
 			skip--
 			return nil
 		}
-		if len(list.Letters) == admin.MostLetters {
+		if len(list.Letters) == most {
 			list.More = true
 			return errPage
 		}

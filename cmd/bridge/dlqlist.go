@@ -34,7 +34,7 @@ shown; bridge dlq show does that. An ID is that of a letter, or of an event. Fil
 		if err := f.check(cmd, args, time.Now()); err != nil {
 			return err
 		}
-		letters, err := f.letters()
+		letters, err := f.letters(cmd)
 		if err != nil {
 			return err
 		}

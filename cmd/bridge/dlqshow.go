@@ -37,7 +37,7 @@ for by the system. So run it as the user that the bridge runs as, on its machine
 		if err := f.check(cmd, args, time.Now()); err != nil {
 			return err
 		}
-		letters, err := f.letters()
+		letters, err := f.letters(cmd)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,8 @@ A replayed event comes after newer ones of its task or agent, which were deliver
 the bridge dies in between, a letter may be replayed twice, both times under the same id.`,
 		Example: `  bridge dlq replay -c bridge.yaml --reason too_large --dry-run
   bridge dlq replay -c bridge.yaml facts.1795250000-42
-  bridge dlq replay --all --json`,
+  bridge dlq replay --all --json
+  bridge dlq replay --spool ./spool --reason too_large   # of a bridge that does not run: its next start delivers`,
 	})
 }
 
@@ -58,7 +59,7 @@ func newDLQTakeCommand(done string, take func(admin.DeadLetters, context.Context
 		if f.chosen() == all {
 			return usageError{errors.New("say which letters: IDs, filters, or --all")}
 		}
-		letters, err := f.letters()
+		letters, err := f.letters(cmd)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 // longRunning are the commands that run until a signal, with what they have said once they work.
@@ -99,6 +101,11 @@ func runExample(t *testing.T, example string) {
 	}
 	if strings.HasPrefix(name, "bridge dlq ") {
 		setAside(t, "spool", aLetter())
+		withSpool(t, "spool", []string{"facts"}, func(c spool.Cursor) {
+			if err := c.Save(nil); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	switch {
 	case name == "bridge demo":
