@@ -152,6 +152,7 @@ func (d *Disk) Cursor(sink string, o CursorOptions) (Cursor, error) {
 		return nil, fmt.Errorf("cursor %q: exists already", sink)
 	}
 	c.start(o)
+	d.metrics.skipped.WithLabelValues(sink)
 	return c, nil
 }
 
