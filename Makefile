@@ -28,8 +28,9 @@ test: ## Run go vet and all tests but the long end-to-end ones; options of go te
 e2e: ## Run all end-to-end tests: every fault of the vendor on real processes, a thousand sessions (minutes, 4096 file descriptors)
 	$(GO) test $(E2E) $(TEST) ./test/e2e
 
-verify: e2e ## Run make e2e, and the simulation of the bridge with 10,000 seeds; others: make verify RUNS=100000
+verify: e2e ## Run make e2e, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
+	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

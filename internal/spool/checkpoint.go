@@ -113,13 +113,13 @@ func (d *Disk) writeViews(f File, save func(io.Writer) error) (noted Pos, entrie
 		return 0, 0, err
 	}
 	d.mu.Lock()
-	noted, alive := d.next, d.alive
+	noted, alive := d.last, d.alive
 	d.mu.Unlock()
 	if err := save(w); err != nil {
 		return 0, 0, err
 	}
 	d.mu.Lock()
-	end, entries := d.next, d.appended
+	end, entries := d.last, d.appended
 	d.mu.Unlock()
 	tail := byteOrder.AppendUint64(nil, uint64(noted))
 	tail = byteOrder.AppendUint64(tail, uint64(end))

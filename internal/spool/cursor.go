@@ -252,15 +252,12 @@ func (c *diskCursor) Read(ask []Pos) ([]Record, error) {
 	if len(open) == 0 {
 		return nil, nil
 	}
-	ordered := slices.IsSorted(open)
-	want := open
-	if !ordered {
-		want = slices.Sorted(slices.Values(open))
+	if rises(open) {
+		return c.read(open)
 	}
-	want = slices.Compact(want)
-	records, err := c.read(want)
-	if err != nil || ordered && len(want) == len(ask) {
-		return records, err
+	records, err := c.read(slices.Compact(slices.Sorted(slices.Values(open))))
+	if err != nil {
+		return nil, err
 	}
 	out := make([]Record, 0, len(open))
 	for _, pos := range open {
@@ -270,6 +267,15 @@ func (c *diskCursor) Read(ask []Pos) ([]Record, error) {
 		}
 	}
 	return out, nil
+}
+
+func rises(p []Pos) bool {
+	for i := 1; i < len(p); i++ {
+		if p[i] <= p[i-1] {
+			return false
+		}
+	}
+	return true
 }
 
 // read returns the records at want, which rises.

@@ -100,11 +100,17 @@ func parseCursor(b []byte) (*cursorState, error) {
 	return st, nil
 }
 
-// restore puts the cursor where its file says. lost counts the positions that are open and in no segment.
-func (c *diskCursor) restore(st *cursorState, segments []*segment) {
+// restore puts the cursor where its file says. A position that is open and in no segment is lost: a segment goes only when the file says that all of it is
+// done.
+func (c *diskCursor) restore(st *cursorState, segments []*segment, holes []stretch) {
 	c.mark, c.saved = st.mark, true
 	for i := range st.parts {
 		c.lost += st.parts[i].open
+	}
+	for _, h := range holes {
+		if from := max(h.first, st.end); from < h.next {
+			c.lost += int(h.next - from)
+		}
 	}
 	for _, s := range segments {
 		p := newPart(s, false)
@@ -129,7 +135,7 @@ func (v *survey) restored() []*diskCursor {
 	var cursors []*diskCursor
 	for _, st := range v.cursors {
 		c := newDiskCursor(st.sink, v.end)
-		c.restore(st, v.segments)
+		c.restore(st, v.segments, v.holes)
 		cursors = append(cursors, c)
 	}
 	return cursors

@@ -121,9 +121,8 @@ type Disk struct {
 
 var _ Log = (*Disk)(nil)
 
-// leap separates the positions of one process from those of the next. What was given out and lost with a crash is not known, and may have been seen by
-// a sink where a process crash alone is survived: so it is not given again. 2³² positions are hours of the most that a log can take, and the
-// numbers last for 2³¹ processes.
+// leap separates the positions of one process from those of the next: which ones were given out and lost with a crash is not known, and where a process
+// crash alone is survived a sink may have seen them. 2³² positions are hours of the most that a log can take, and the numbers last for 2³¹ processes.
 const leap = 1 << 32
 
 // Cursor implements [Log].
@@ -141,11 +140,9 @@ func (d *Disk) Cursor(sink string, o CursorOptions) (Cursor, error) {
 		for _, s := range d.segments {
 			c.parts = append(c.parts, newPart(s, o.Now))
 		}
-		if o.Now {
-			c.end = d.next
-			if err := c.store(nil); err != nil {
-				return nil, fmt.Errorf("cursor %q: %w", sink, err)
-			}
+		// So that the next process knows what this sink has to get. Where that fails the sink begins anew then, as it would now.
+		if err := c.store(nil); err != nil && o.Now {
+			return nil, fmt.Errorf("cursor %q: %w", sink, err)
 		}
 		d.cursors = append(d.cursors, c)
 	case c.opened:

@@ -64,7 +64,7 @@ func (d *Disk) adopt(v *survey) {
 	if v.cut > 0 {
 		d.damage.torn(v.cut)
 	}
-	next := d.end
+	next := max(d.end, v.given)
 	for _, s := range d.segments {
 		d.used += s.used
 		d.serial = max(d.serial, s.serial)
@@ -90,8 +90,8 @@ func (d *Disk) adopt(v *survey) {
 	}
 	if v.views != nil {
 		next = max(next, v.views.end)
-		if v.views.end > d.end {
-			d.damage.checkpoint(fmt.Errorf("it knows of position %d, and the log ends at %d", v.views.end-1, d.end-1))
+		if v.views.end > d.end { // set aside, or it would fit again once the log has gone on
+			d.damage.file(checkpointName, "it knows of records that the log has lost; "+consequence(checkpointName))
 			d.views = nil
 		} else {
 			d.noted = v.views.noted
@@ -100,7 +100,7 @@ func (d *Disk) adopt(v *survey) {
 	if next > 1 {
 		next += leap
 	}
-	d.next = next
+	d.next, d.last = next, d.end
 }
 
 func consequence(name string) string {

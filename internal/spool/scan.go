@@ -123,13 +123,16 @@ func (s *scanner) scan(start int64, expect Pos, dense bool, limit Pos, visit fun
 		if !dense {
 			dense, found.base, found.end = true, f.pos, f.pos
 		}
+		if f.pos >= limit && found.end >= limit {
+			break // superseded, as is everything after it; what is bad before it need not have counted
+		}
 		if off > found.used {
 			found.bad = append(found.bad, stretch{found.used, off, found.end, min(f.pos, limit)})
 			found.used = off
 		}
 		if found.end = f.pos; f.pos >= limit {
 			found.end = limit
-			break // superseded, as is everything after it
+			break
 		}
 		if t := f.alive(); !t.IsZero() {
 			found.alive, found.aliveAt = t, f.pos

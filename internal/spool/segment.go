@@ -43,6 +43,14 @@ func (s *segment) extent() (end Pos, used int64) {
 	return s.end, s.used
 }
 
+// behind is the position behind its last record, or where it has none, behind the last one before it.
+func (s *segment) behind() Pos {
+	if s.end == s.base {
+		return s.first
+	}
+	return s.end
+}
+
 // use opens the file where it is not open, and keeps it so until the result is called.
 func (s *segment) use(files Files) (release func(), err error) {
 	for {

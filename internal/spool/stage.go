@@ -35,6 +35,7 @@ type stage struct {
 	normal    int64 // what Class Normal may use of it
 	capacity  int64 // of one group
 	next      Pos
+	last      Pos // behind the last record that was appended; below next where this process has not appended any
 	open      *group
 	taken     *group // by the writer, and not durable
 	arena     []byte
@@ -79,6 +80,7 @@ func (s *stage) append(c Class, target string, e *event.Encoded) (Pos, error) {
 	s.arena = appendRecord(s.arena, pos, int(g.bytes), key, target, &e.Header, e.Data)
 	end := len(s.arena)
 	s.next++
+	s.last = s.next
 	g.offsets = append(g.offsets, uint32(g.bytes))
 	g.records = append(g.records, Record{Pos: pos, Key: key, Header: e.Header, Data: s.arena[end-len(e.Data) : end : end]})
 	if target != "" {

@@ -18,9 +18,11 @@ type survey struct {
 	sizes    map[*segment]int64
 	whole    map[*segment]bool // the header is sound
 	damage   []damagedPart
-	cut      int64 // bytes behind the last record that counts, which a crash has torn
-	end      Pos   // behind the last record
-	epoch    int64 // 0: not known
+	cut      int64     // bytes behind the last record that counts, which a crash has torn
+	end      Pos       // behind the last record
+	given    Pos       // positions up to here may have been given
+	holes    []stretch // positions that are in no segment
+	epoch    int64     // 0: not known
 	alive    time.Time
 	aliveAt  Pos
 
@@ -69,7 +71,19 @@ func (v *survey) run() error {
 	if err := v.extents(); err != nil {
 		return err
 	}
+	v.findHoles()
 	return v.findAlive()
+}
+
+// findHoles finds the positions between the segments. Those before the base of a segment, which no process has given, are none.
+func (v *survey) findHoles() {
+	end := Pos(1)
+	for _, s := range v.segments {
+		if v.whole[s] && s.first > end {
+			v.holes = append(v.holes, stretch{first: end, next: s.first})
+		}
+		end = max(end, s.behind())
+	}
 }
 
 // file looks at one file of the folder.
@@ -183,7 +197,7 @@ func (v *survey) extents() error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		limit = min(limit, s.first)
-		v.end = max(v.end, s.end)
+		v.end, v.given = max(v.end, s.behind()), max(v.given, s.base)
 	}
 	return nil
 }

@@ -143,7 +143,8 @@ func (d *Disk) roll(g *group) error {
 	return nil
 }
 
-// create makes the file of s with as much space as there is, up to size, but no less than least, and makes it durable with its header.
+// create makes the file of s with as much space as there is, up to size, but no less than least, and makes it durable with its header; also where
+// records need not survive the machine: their positions must, or they would be given again.
 func (d *Disk) create(s *segment, size, least int64) error {
 	f, err := d.Files.Open(s.name, os.O_CREATE|os.O_EXCL|os.O_RDWR)
 	if err != nil {
@@ -166,9 +167,6 @@ func (d *Disk) create(s *segment, size, least int64) error {
 	if _, err := f.WriteAt(s.append(nil), 0); err != nil {
 		d.metrics.failed("write")
 		return err
-	}
-	if !d.durable() {
-		return nil
 	}
 	if err := f.Sync(); err != nil {
 		d.metrics.failed("sync")
