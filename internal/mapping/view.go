@@ -60,6 +60,9 @@ type Gap struct {
 	State    event.GapState
 }
 
+// Open reports whether the gap has no end yet.
+func (g Gap) Open() bool { return g.State == event.GapOpened }
+
 // NewView is the view of an agent of whom nothing was told.
 func NewView(a source.Agent) *View { return &View{Agent: a} }
 
@@ -100,7 +103,7 @@ func (v *View) Ended(reservation string) bool {
 // OpenGap is the open gap of a feed, nil where there is none.
 func (v *View) OpenGap(feed string) *Gap {
 	for i := range v.Gaps {
-		if v.Gaps[i].Feed == feed && v.Gaps[i].State == event.GapOpened {
+		if v.Gaps[i].Feed == feed && v.Gaps[i].Open() {
 			return &v.Gaps[i]
 		}
 	}
@@ -136,6 +139,7 @@ func (v *View) applySession(e *event.Event) {
 	case event.SessionReady:
 		v.Met = true
 	case event.SessionGap:
+		v.Met = true // also where the log no longer holds her session.ready
 		v.applyGap(e)
 	}
 }

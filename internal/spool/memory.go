@@ -330,8 +330,14 @@ func (m *Memory) Recover(load func(io.Reader) error, fold func(*Record)) (alive 
 	}
 	saved, held := m.saved, m.held()
 	m.mu.Unlock()
-	if saved != nil && load(bytes.NewReader(saved.views)) == nil {
-		from = saved.noted
+	if saved != nil {
+		if load(bytes.NewReader(saved.views)) == nil {
+			from = saved.noted
+		} else {
+			m.mu.Lock()
+			m.saved = nil // unusable for every process after this one, too
+			m.mu.Unlock()
+		}
 	}
 	for _, e := range held {
 		if e.Pos >= from {
