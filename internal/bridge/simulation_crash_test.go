@@ -51,7 +51,7 @@ func (w *world) call() {
 func (w *world) fate() {
 	switch {
 	case w.fuse > 0:
-	case w.chance(0.004), w.bridge.publishers[0].starting && w.chance(0.02):
+	case w.chance(0.002), w.bridge.publishers[0].starting && w.chance(0.01):
 		w.fuse = 1 + w.rng.IntN(40)
 	case w.chance(0.001):
 		w.stop()
@@ -61,7 +61,10 @@ func (w *world) fate() {
 func (w *world) start() {
 	w.sent = false
 	w.rosterAt = w.clock.Add(time.Duration(w.rng.IntN(2000)) * time.Millisecond)
-	if w.chance(0.2) {
+	switch {
+	case w.Crashes == 0 && w.chance(0.5): // soon after it was the first to send anything
+		w.fuse = 30 + w.rng.IntN(100)
+	case w.chance(0.15):
 		w.Again++
 		w.fuse = 1 + w.rng.IntN(25)
 	}

@@ -172,6 +172,9 @@ func (w *world) move(s *socket) {
 		s.stage, s.beatAt, s.next = opened, w.clock, w.clock.Add(w.delay())
 	case s.stage == opened && !w.clock.Before(s.next):
 		s.stage, s.since, s.asked, s.next = asking, w.clock, w.clock, w.clock.Add(w.delay())
+		if w.chance(0.2) { // an answer that takes its time
+			s.next = s.next.Add(time.Duration(w.rng.IntN(5000)) * time.Millisecond)
+		}
 	case s.stage == asking && s.snapshot == "" && w.chance(0.5):
 		s.snapshot = s.agent.snapshot() // answered at some moment between the question and the answer's arrival
 	case s.stage == asking && !w.clock.Before(s.next):

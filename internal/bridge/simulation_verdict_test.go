@@ -222,7 +222,7 @@ func (w *world) judgeBroker() {
 				w.say("stored twice: %s at position %d", r.Header.ID, r.Pos)
 			case w.ViewsLost > 0:
 				w.RetoldLost++
-			case r.Header.Origin == event.OriginSnapshot && len(w.agent(r.Header.Agent).moves) > 0:
+			case w.anew(r.Header.Origin, r.Header.Agent):
 				w.RetoldAnew++
 			default:
 				w.say("told and stored twice: %s (%s) at positions %d and %d", r.Header.ID, r.Header.Origin, before, r.Pos)
@@ -237,13 +237,18 @@ func (w *world) judgeBroker() {
 	}
 }
 
-// judgeTape: whatever was accepted is stored, and was told per socket in the order read.
+// judgeTape: whatever was accepted is stored, was told once, and per socket in the order read.
 func (w *world) judgeTape() {
+	told := map[string]bool{}
 	last := map[string]string{} // newest fact by socket and key
 	for _, e := range w.tape.all {
 		if _, ok := w.broker.stored[e.ID]; !ok && !w.setAside(e.ID) {
 			w.say("accepted and not stored: %s at position %d", e.ID, e.pos)
 		}
+		if told[e.ID] && w.ViewsLost == 0 && !w.anew(e.Origin, e.Data.Agent.ID) {
+			w.say("told twice: %s, again at position %d", e.ID, e.pos)
+		}
+		told[e.ID] = true
 		switch {
 		case e.Type == event.SessionGap && e.Data.Gap.State == event.GapOpened:
 			w.Gaps++
@@ -269,6 +274,11 @@ func (w *world) judgeTape() {
 		}
 		last[key] = e.ID
 	}
+}
+
+// anew reports whether an event may have been told before to a view that was given up with its agent's removal.
+func (w *world) anew(o event.Origin, agent string) bool {
+	return o == event.OriginSnapshot && len(w.agent(agent).moves) > 0
 }
 
 func (w *world) agent(id string) *simAgent {
