@@ -59,8 +59,10 @@ func (w *world) emit() {
 		a.order = append(a.order, id)
 		w.push(fmt.Sprintf("reservation created %s %s 0", id, task), id+":created", a)
 	case n == 9: // ids that no reservation keeps alive
-		a.made++
-		w.push(fmt.Sprintf("agent activity_changed %s - %d", a.ID, a.made), fmt.Sprintf("%s:activity_changed:%d", a.ID, a.made), a)
+		for range 1 + w.rng.IntN(3) {
+			a.made++
+			w.push(fmt.Sprintf("agent activity_changed %s - %d", a.ID, a.made), fmt.Sprintf("%s:activity_changed:%d", a.ID, a.made), a)
+		}
 	case n < 5: // a fact about a task that reaches two agents
 		a.made++
 		b := w.agents[w.rng.IntN(len(w.agents))]
@@ -185,6 +187,9 @@ func (w *world) move(s *socket) {
 		renewBy := s.since.Add(time.Duration(20+w.rng.IntN(60)) * time.Second)
 		s.session.Up(source.Live, s.since, renewBy)
 		s.session.Frame(source.Frame{Feed: source.State, Body: []byte(s.snapshot), Received: s.asked})
+		if w.clock.Sub(s.since) > 2*time.Second && w.chance(0.05) { // dies amid what was received meanwhile
+			w.fuse = 1 + w.rng.IntN(20)
+		}
 		for _, m := range s.buffer {
 			s.deliver(m)
 		}

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,8 +94,20 @@ func fold(t *testing.T, told []event.Encoded) *View {
 			t.Fatal(err)
 		}
 		v.Apply(e)
+		v = restored(t, v)
 	}
 	return v
+}
+
+// restored is the view that a checkpoint of v brings back.
+func restored(t *testing.T, v *View) *View {
+	t.Helper()
+	var b bytes.Buffer
+	var s SavedView
+	if err := errors.Join(gob.NewEncoder(&b).Encode(v.Save()), gob.NewDecoder(&b).Decode(&s)); err != nil {
+		t.Fatal(err)
+	}
+	return s.View()
 }
 
 func sameView(t *testing.T, live, folded *View) {
