@@ -41,7 +41,7 @@ type cover struct {
 	from, to time.Time
 	gaps     map[string]*event.Gap
 	forgot   bool // nobody knows any more that she was watched
-	last     int  // index of its last session record
+	last     int  // index of the last record that says so
 }
 
 func (t *tape) note(pos spool.Pos, e *event.Encoded) {
@@ -55,6 +55,9 @@ func (t *tape) note(pos spool.Pos, e *event.Encoded) {
 // cut drops what a crash has lost.
 func (t *tape) cut(end spool.Pos) {
 	t.all = slices.DeleteFunc(t.all, func(n noted) bool { return n.pos >= end })
+	for i := range t.lost {
+		t.lost[i].index = min(t.lost[i].index, len(t.all))
+	}
 }
 
 // forget takes note that the views know only what was folded.
@@ -74,7 +77,9 @@ func (t *tape) covers() map[string][]cover {
 		switch {
 		case e.Type == event.SessionReady && e.Data.Session.Continuity == event.ContinuityUnknown:
 			if n := len(all); n > 0 && all[n-1].to.IsZero() {
-				all[n-1].to = t.lostBefore(i, e)
+				if !t.endAtLoss(&all[n-1]) {
+					t.w.say("%s was met anew at %v and had not left", id, e.Time)
+				}
 			}
 			all = append(all, cover{from: e.Time.Time(), gaps: map[string]*event.Gap{}})
 		case e.Type == event.SessionLost && e.Data.Session.Reason == removed && len(all) > 0 && all[len(all)-1].to.IsZero():
@@ -82,7 +87,7 @@ func (t *tape) covers() map[string][]cover {
 		case e.Type == event.SessionGap && len(all) > 0:
 			all[len(all)-1].gaps[e.Subject] = e.Data.Gap
 		}
-		if n := len(all) - 1; n >= 0 && e.Type.Noun() == "session" {
+		if n := len(all) - 1; n >= 0 && (e.Type == event.SessionReady || e.Type == event.SessionGap) {
 			all[n].forgot, all[n].last = e.forgot, i
 		}
 		if len(all) > 0 {
@@ -91,25 +96,21 @@ func (t *tape) covers() map[string][]cover {
 	}
 	for _, all := range covers { // who was removed after her view was lost, and so without a word
 		if c := &all[len(all)-1]; c.to.IsZero() && c.forgot {
-			for _, l := range slices.Backward(t.lost) {
-				if l.index > c.last {
-					c.to = l.alive
-				}
-			}
+			t.endAtLoss(c)
 		}
 	}
 	return covers
 }
 
-// lostBefore is until when an agent who is met anew was provably watched before her view was lost.
-func (t *tape) lostBefore(i int, e noted) time.Time {
-	for _, l := range slices.Backward(t.lost) {
-		if l.index <= i {
-			return l.alive
+// endAtLoss ends a cover when views were lost, for the first time after what was last told of its agent: then nobody knew that she was watched.
+func (t *tape) endAtLoss(c *cover) bool {
+	for _, l := range t.lost {
+		if l.index > c.last {
+			c.to = l.alive
+			return true
 		}
 	}
-	t.w.say("%s was met anew at %v and had not left", e.Data.Agent.ID, e.Time)
-	return e.Time.Time()
+	return false
 }
 
 // excused reports whether a fact about the agent at that time needs not to be on the broker: she was not on the roster or not yet met, or
@@ -156,6 +157,9 @@ func (t *tape) fold(a *agent) *mapping.View {
 
 // sameView holds a view against the fold of what was told; when it last forgot differs, for a refusal may have come before the fold's first event.
 func (w *world) sameView(what string, a *agent) {
+	if w.ViewsLost > 0 && len(w.agent(a.ID).moves) > 0 {
+		return // what was left of her view may have been dropped without a word: nobody knew that she was watched
+	}
 	fold := w.tape.fold(a)
 	f, v := fold.Save(), a.view.Save()
 	f.Swept, v.Swept, f.Agent, v.Agent = 0, 0, source.Agent{}, source.Agent{}
