@@ -101,7 +101,7 @@ func (w *world) crash() {
 	w.Lost += int(next - end)
 	w.end(end)
 	switch n := w.rng.IntN(10); {
-	case n < 6:
+	case n < 6 && w.Crashes > 1: // after the first one, longer than the broker recognises repeats
 		w.startAt = w.clock.Add(time.Duration(w.rng.IntN(900)) * time.Millisecond)
 	case n < 9:
 		w.startAt = w.clock.Add(time.Duration(w.rng.IntN(6000)) * time.Millisecond)

@@ -58,7 +58,12 @@ func (w *world) emit() {
 		a.open[id] = &work{task: task, status: "created"}
 		a.order = append(a.order, id)
 		w.push(fmt.Sprintf("reservation created %s %s 0", id, task), id+":created", a)
-	case n == 9: // ids that no reservation keeps alive
+	case n == 9: // ids that no reservation keeps alive, mostly while two sockets bring them
+		for _, s := range w.sockets {
+			if s.member.next != nil {
+				a = s.agent
+			}
+		}
 		for range 1 + w.rng.IntN(3) {
 			a.made++
 			w.push(fmt.Sprintf("agent activity_changed %s - %d", a.ID, a.made), fmt.Sprintf("%s:activity_changed:%d", a.ID, a.made), a)

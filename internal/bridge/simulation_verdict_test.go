@@ -184,7 +184,7 @@ func (w *world) verdict() []string {
 	// At rest no gap is open, not even one of who left in it, and everybody is received.
 	for _, id := range sortedKeys(covers) {
 		for i, c := range covers[id] {
-			forgot := w.ViewsLost > 0 && i < len(covers[id])-1
+			forgot := w.ViewsLost > 0 && (c.forgot || i < len(covers[id])-1)
 			for _, subject := range sortedKeys(c.gaps) {
 				if c.gaps[subject].State == event.GapOpened && !forgot {
 					w.say("open at rest: %s", subject)
