@@ -79,8 +79,14 @@ func (v *survey) run() error {
 func (v *survey) findHoles() {
 	end := Pos(1)
 	for _, s := range v.segments {
-		if v.whole[s] && s.first > end {
+		switch {
+		case s.first <= end:
+		case v.whole[s]:
 			v.holes = append(v.holes, stretch{first: end, next: s.first})
+		case len(s.bad) > 0 && s.base-end <= Pos((s.bad[0].to-headerBytes)/recordFixed):
+			// The header is damaged with the records after it, so that base is only that of the first record left.
+			i := slices.IndexFunc(v.damage, func(d damagedPart) bool { return d.seg == s })
+			v.damage[i].first, v.damage[i].next = end, s.base
 		}
 		end = max(end, s.behind())
 	}
