@@ -83,10 +83,15 @@ func (v *survey) findHoles() {
 		case s.first <= end:
 		case v.whole[s]:
 			v.holes = append(v.holes, stretch{first: end, next: s.first})
-		case len(s.bad) > 0 && s.base-end <= Pos((s.bad[0].to-headerBytes)/recordFixed):
-			// The header is damaged with the records after it, so that base is only that of the first record left.
-			i := slices.IndexFunc(v.damage, func(d damagedPart) bool { return d.seg == s })
-			v.damage[i].first, v.damage[i].next = end, s.base
+		case len(s.bad) > 0:
+			// The header is damaged with the records after it, so that base is only that of the first record left. The true one is the last segment's end,
+			// or where a process begins.
+			for _, base := range []Pos{end, end + leap} {
+				if s.base > base && s.base-base <= Pos((s.bad[0].to-headerBytes)/recordFixed) {
+					i := slices.IndexFunc(v.damage, func(d damagedPart) bool { return d.seg == s })
+					v.damage[i].first, v.damage[i].next = base, s.base
+				}
+			}
 		}
 		end = max(end, s.behind())
 	}

@@ -1,0 +1,71 @@
+package spool
+
+import (
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+)
+
+// TestInspect reads beside a log that is open, and changes nothing.
+func TestInspect(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir})
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	for n := range 100 {
+		e := numbered(n)
+		e.Header.Type = event.Types[n%2]
+		if _, err := d.Append(Normal, e); err != nil {
+			t.Fatal(err)
+		}
+		if n%10 == 0 {
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	alive := time.Unix(1_800_000_000, 0)
+	if err := d.Alive(alive); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	got := take(t, c)
+	finish(c, got[:30])
+	c.Done(got[50].Pos)
+	if err := c.Save([]byte("mark")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Checkpoint(func(w io.Writer) error { _, err := io.WriteString(w, "views"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Inspect(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := r.Records
+	if held < 70 || held > 100 || len(r.Segments) != d.Status().Segments || r.Corrupt != 0 || r.Torn != 0 || !r.Alive.Equal(alive) || r.Views != 5 ||
+		r.Types[event.Types[0]]+r.Types[event.Types[1]] != held {
+		t.Errorf("got %+v", r)
+	}
+	want := CursorReport{Sink: "facts", Next: got[30].Pos, Pending: 69, Oldest: 1030, Mark: 4}
+	if len(r.Cursors) != 1 || r.Cursors[0] != want {
+		t.Errorf("got %+v, want %+v", r.Cursors, want)
+	}
+	closed(t, d)
+
+	change(t, segmentsIn(t, dir)[0], func(b []byte) []byte { b[at(b, 30)]++; return b })
+	before, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = Inspect(dir); err != nil || r.Corrupt != 1 || r.Records != held-1 {
+		t.Errorf("damaged: got %+v and %v", r, err)
+	}
+	if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
+		t.Errorf("files: got %v and %v, want %v", after, err, before)
+	}
+}
