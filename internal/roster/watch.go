@@ -23,6 +23,7 @@ type Watch struct {
 	every   time.Duration
 	log     *zap.Logger
 	metrics *Metrics
+	missing map[string]time.Time // agents on the roster whom the last reading lacked: since which one. Of Run's goroutine
 
 	mu      sync.Mutex
 	failure error
@@ -39,15 +40,21 @@ const (
 	refusedRetry             = 5 * time.Minute          // after one that will not go away by itself
 )
 
+const (
+	shortestAbsence = 4 * time.Second // of an agent before she is removed: less than a file's refresh interval, at its shortest
+	doubtful        = time.Minute     // the longest pause while somebody is missing: with a long refresh interval she is not kept for twice as long
+)
+
 // Run reads until ctx ends, and calls tell with the sorted ids when the roster is known for the first time and whenever it has changed. Calls come
 // from this goroutine, one at a time.
 //
-// A roster that had agents and now has none counts only when the next reading says the same: a file that is being rewritten is empty for a moment,
-// and ending every session is the one mistake here that cannot be taken back.
+// Whoever is read is on the roster at once. Whoever is on it and is not read leaves it when the next reading, at least 4 s later, lacks her too: a file
+// that is being written holds a part of itself for a moment, a worker who moves between two pages of a listing may be seen on neither, and ending a
+// session is the one mistake here that cannot be taken back.
 func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
-	var last []string
+	var roster []string
 	var backoff retry.Backoff
-	known, doubted := false, false
+	known := false
 	for {
 		ids, err := w.read(ctx)
 		if ctx.Err() != nil {
@@ -55,20 +62,19 @@ func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
 		}
 		wait := w.every - time.Duration(retry.Jitter()*float64(w.every)/10) // so that several bridges do not ask at once
 		w.note(err)
-		switch {
-		case err != nil:
+		if err != nil {
 			wait = w.waitAfter(err, &backoff)
-		case len(ids) == 0 && len(last) > 0 && !doubted:
-			doubted = true
-			w.log.Warn("the roster has no agents any more: kept until it is read like this once more", zap.Int("agents", len(last)))
-		default:
-			doubted, backoff = false, retry.Backoff{}
-			slices.Sort(ids)
-			if !known || !slices.Equal(ids, last) {
-				w.changed(last, ids)
-				tell(ids)
+		} else {
+			backoff = retry.Backoff{}
+			now := w.settle(roster, ids, time.Now())
+			if !known || !slices.Equal(now, roster) {
+				w.changed(roster, now)
+				tell(now)
 			}
-			known, last = true, ids
+			known, roster = true, now
+			if len(w.missing) > 0 {
+				wait = min(wait, doubtful)
+			}
 		}
 		pause := time.NewTimer(wait)
 		select {
@@ -78,6 +84,33 @@ func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
 			return
 		}
 	}
+}
+
+// settle is the sorted roster after a reading of ids: these, and those of the roster before who are not known to be gone yet.
+func (w *Watch) settle(before, ids []string, now time.Time) []string {
+	slices.Sort(ids)
+	roster, missing, doubted := ids, map[string]time.Time{}, 0
+	for _, id := range before {
+		if _, found := slices.BinarySearch(ids, id); found {
+			continue
+		}
+		since, again := w.missing[id]
+		switch {
+		case !again:
+			since = now
+			doubted++
+		case now.Sub(since) >= shortestAbsence:
+			continue
+		}
+		missing[id] = since
+		roster = append(roster, id)
+	}
+	if doubted > 0 {
+		w.log.Info("agents are not on the roster any more: kept until it is read like this once more", zap.Int("agents", doubted))
+	}
+	w.missing = missing
+	slices.Sort(roster)
+	return roster
 }
 
 // waitAfter is how long to stay away after err.

@@ -30,8 +30,9 @@ type stage struct {
 	reg  *prometheus.Registry
 	stop func()
 
-	mu   sync.Mutex
-	told []string // each roster, its ids joined
+	mu     sync.Mutex
+	told   []string // each roster, its ids joined
+	toldAt []time.Time
 }
 
 func watch(t *testing.T, every time.Duration, read roster.Read) *stage {
@@ -45,7 +46,7 @@ func watch(t *testing.T, every time.Duration, read roster.Read) *stage {
 		s.Run(ctx, func(ids []string) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.told = append(s.told, strings.Join(ids, " "))
+			s.told, s.toldAt = append(s.told, strings.Join(ids, " ")), append(s.toldAt, time.Now())
 		})
 	}()
 	s.stop = func() {
@@ -55,13 +56,17 @@ func watch(t *testing.T, every time.Duration, read roster.Read) *stage {
 	return s
 }
 
+func (s *stage) rosters() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.told)
+}
+
 // saw compares what was told so far; the watch waits in its pause.
 func (s *stage) saw(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if diff := cmp.Diff(want, s.told); diff != "" {
+	if diff := cmp.Diff(want, s.rosters()); diff != "" {
 		t.Fatalf("rosters told (-want +got):\n%s", diff)
 	}
 }
@@ -107,9 +112,11 @@ func TestWatchTellsChanges(t *testing.T) {
 		}
 		vendor.set(nil, "b", "c", "d")
 		time.Sleep(time.Minute)
-		s.saw(t, "a b", "b c d")
+		s.saw(t, "a b", "a b c d")
+		time.Sleep(time.Minute)
+		s.saw(t, "a b", "a b c d", "b c d")
 		last := s.logs.FilterMessage("roster changed").All()
-		if diff := cmp.Diff(map[string]any{"agents": int64(3), "added": int64(2), "removed": int64(1)}, last[len(last)-1].ContextMap()); diff != "" {
+		if diff := cmp.Diff(map[string]any{"agents": int64(3), "added": int64(0), "removed": int64(1)}, last[len(last)-1].ContextMap()); diff != "" {
 			t.Errorf("logged (-want +got):\n%s", diff)
 		}
 	})
@@ -203,34 +210,64 @@ func TestWatchWaitsAsAsked(t *testing.T) {
 	}
 }
 
-func TestWatchDoubtsAnEmptyRosterOnce(t *testing.T) {
+// An agent is removed when two readings in a row lack her, be it one agent or all. What fails in between is no reading.
+func TestWatchDoubtsAnAbsenceOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		readings := make(chan []string)
-		s := watch(t, time.Minute, func(ctx context.Context) ([]string, error) {
-			select {
-			case ids := <-readings:
-				return ids, nil
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		})
+		vendor := &script{ids: []string{"a", "b"}}
+		s := watch(t, time.Minute, vendor.read)
 		defer s.stop()
-		readings <- []string{"a"}
-		s.saw(t, "a")
-		readings <- nil
-		s.saw(t, "a")
-		if s.logs.FilterMessageSnippet("no agents any more").Len() != 1 {
-			t.Error("nothing logged of an empty roster")
+		next := func(err error, ids ...string) {
+			synctest.Wait()
+			vendor.set(err, ids...)
+			for n := len(vendor.readings()); len(vendor.readings()) == n; synctest.Wait() {
+				time.Sleep(time.Second)
+			}
 		}
-		readings <- []string{"a"}
-		s.saw(t, "a")
-		readings <- nil
-		s.saw(t, "a") // doubted anew
-		readings <- nil
-		s.saw(t, "a", "")
-		readings <- nil
-		s.saw(t, "a", "")
+		s.saw(t, "a b")
+		next(nil, "a")
+		s.saw(t, "a b")
+		if n := s.logs.FilterMessageSnippet("not on the roster any more").Len(); n != 1 {
+			t.Errorf("got %d lines of an agent who is missing, want 1", n)
+		}
+		next(nil, "a", "b")
+		next(nil, "a", "c")
+		s.saw(t, "a b", "a b c") // doubted anew, and who comes is there at once
+		next(errors.New("EOF"))
+		s.saw(t, "a b", "a b c")
+		next(nil, "a", "c")
+		s.saw(t, "a b", "a b c", "a c")
+		next(nil)
+		s.saw(t, "a b", "a b c", "a c")
+		next(nil)
+		s.saw(t, "a b", "a b c", "a c", "")
+		next(nil)
+		s.saw(t, "a b", "a b c", "a c", "")
 	})
+}
+
+// A writer that takes longer than the refresh interval: (head agents; sleep 2.5; tail agents) > file. A long interval does not keep an agent for twice as
+// long.
+func TestWatchAgreesAfterAWhile(t *testing.T) {
+	for every, wait := range map[time.Duration][2]time.Duration{
+		time.Second:     {4 * time.Second, 5 * time.Second},
+		5 * time.Second: {4500 * time.Millisecond, 5 * time.Second},
+		24 * time.Hour:  {time.Minute, time.Minute},
+	} {
+		t.Run(every.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				vendor := &script{ids: []string{"a", "b"}}
+				s := watch(t, every, vendor.read)
+				defer s.stop()
+				s.saw(t, "a b")
+				vendor.set(nil, "a")
+				time.Sleep(every + 10*time.Second + time.Minute)
+				s.saw(t, "a b", "a")
+				if got := s.toldAt[1].Sub(vendor.readings()[1]); got < wait[0] || got > wait[1] {
+					t.Errorf("removed %v after the first reading that lacks her, want %v to %v", got, wait[0], wait[1])
+				}
+			})
+		})
+	}
 }
 
 func TestWatchMayBeginEmpty(t *testing.T) {
@@ -279,46 +316,58 @@ func TestWatchFile(t *testing.T) {
 			}
 		})
 		defer s.stop()
-		next := func(want ...string) {
+		next := func(readings int, want string) {
 			t.Helper()
-			look <- true
-			s.saw(t, want...)
+			for range readings {
+				look <- true
+			}
+			synctest.Wait()
+			if told := s.rosters(); told[len(told)-1] != want {
+				t.Fatalf("after %d readings: got %q, want %q", readings, told, want)
+			}
 		}
-		next("WK1")
+		next(1, "WK1")
 
 		write(t, filepath.Join(dir, "..2", "agents"), "WK2\nWK3\n")
 		must(os.Symlink("..2", filepath.Join(dir, "..tmp")))
 		must(os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")))
 		must(os.RemoveAll(filepath.Join(dir, "..1")))
-		next("WK1", "WK2 WK3")
+		next(2, "WK2 WK3")
 
 		must(os.Remove(filepath.Join(dir, "..data")))
-		next("WK1", "WK2 WK3")
+		next(2, "WK2 WK3")
 		if s.Failing() == nil {
 			t.Error("got no failure of a file that is gone")
 		}
 
 		write(t, path+".new", "WK4\n")
 		must(os.Rename(path+".new", path))
-		next("WK1", "WK2 WK3", "WK4")
+		next(2, "WK4")
 
 		// The same size and the same time: only the content tells.
 		info, err := os.Stat(path)
 		must(err)
 		write(t, path, "WK5\n")
 		must(os.Chtimes(path, info.ModTime(), info.ModTime()))
-		next("WK1", "WK2 WK3", "WK4", "WK5")
+		next(2, "WK5")
 
 		write(t, path, "WK6\nWK")
-		next("WK1", "WK2 WK3", "WK4", "WK5")
+		next(2, "WK5")
 		var p config.Problem
 		if err := s.Failing(); !errors.As(err, &p) || p.File != path || p.Line != 2 {
 			t.Errorf("got %v, want a problem at %s:2", err, path)
 		}
 
-		must(os.Truncate(path, 0)) // as a writer begins that does not rename
-		next("WK1", "WK2 WK3", "WK4", "WK5")
-		write(t, path, "WK6\n")
-		next("WK1", "WK2 WK3", "WK4", "WK5", "WK6")
+		// As a writer does that does not rename, and takes her time.
+		write(t, path, "WK5\nWK6\nWK7\n")
+		next(1, "WK5 WK6 WK7")
+		must(os.Truncate(path, 0))
+		next(1, "WK5 WK6 WK7")
+		write(t, path, "WK5\nWK6\nWK7\nWK8\n")
+		next(1, "WK5 WK6 WK7 WK8")
+		write(t, path, "WK5\n")
+		next(1, "WK5 WK6 WK7 WK8")
+		write(t, path, "WK5\nWK6\nWK7\nWK8\n")
+		next(1, "WK5 WK6 WK7 WK8")
 	})
 }
