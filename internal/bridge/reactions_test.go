@@ -29,8 +29,10 @@ const (
 	gaveUp    step = "repeated, then again" // of commands
 	gaveWay   step = "repeated, then not before"
 
-	gaveUpPolitely step = "repeated, then not before 30 s" // of listings
-	paced          step = "the next request 1 s later"
+	orAgain     step = "again (later pages: repeated, then again)" // of listings
+	orNotBefore step = "not before (later pages: repeated, then not before)"
+	orPolitely  step = "not before 30 s (later pages: repeated, then not before 30 s)"
+	paced       step = "the next request 1 s later"
 )
 
 // reaction is what follows one way in which a session ends or does not begin. Everything but code, what and meaning is measured.

@@ -1,6 +1,7 @@
 package roster_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/roster"
 )
 
@@ -49,14 +51,20 @@ func TestFile(t *testing.T) {
 			if (err == nil) != (test.problem == "") || err != nil && !strings.HasSuffix(err.Error(), path+test.problem) {
 				t.Errorf("got %v, want %q", err, path+test.problem)
 			}
+			if got := retry.ReasonOf(err); err != nil && got != "file_invalid" {
+				t.Errorf("got reason %s, want file_invalid", got)
+			}
 		})
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{path, filepath.Dir(path)} {
-		if got, err := roster.File(config.Path(p), pattern, allowed)(t.Context()); err == nil || !strings.Contains(err.Error(), "roster file: ") || got != nil {
-			t.Errorf("%s: got %v and %v, want an error", p, got, err)
+	for p, reason := range map[string]string{
+		path: "file_missing", filepath.Dir(path): "file_invalid", path + strings.Repeat("x", 300): "file_unreadable", // no file system has such names
+	} {
+		if got, err := roster.File(config.Path(p), pattern, allowed)(t.Context()); !strings.HasPrefix(fmt.Sprint(err), "roster file: ") ||
+			retry.ReasonOf(err) != reason || got != nil {
+			t.Errorf("%s: got %v and %v (%s), want an error with the reason %s", p, got, err, retry.ReasonOf(err), reason)
 		}
 	}
 }

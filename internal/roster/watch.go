@@ -61,7 +61,7 @@ func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
 			return
 		}
 		wait := w.every - time.Duration(retry.Jitter()*float64(w.every)/10) // so that several bridges do not ask at once
-		w.note(err)
+		w.note(err, known)
 		if err != nil {
 			wait = w.waitAfter(err, &backoff)
 		} else {
@@ -123,16 +123,19 @@ func (w *Watch) waitAfter(err error, b *retry.Backoff) time.Duration {
 	return wait
 }
 
-// note counts a reading and logs it when it fails in a new way, or succeeds again.
-func (w *Watch) note(err error) {
+// note counts a reading and logs it when it fails in a new way, or succeeds again. known: there is a roster from before.
+func (w *Watch) note(err error, known bool) {
 	w.metrics.read(w.source, err)
 	w.mu.Lock()
 	before := w.failure
 	w.failure = err
 	w.mu.Unlock()
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	case err != nil && before != nil && before.Error() == err.Error(): // told
+	case err != nil && known:
 		w.log.Warn("the roster cannot be read: the last one stays", zap.String("reason", retry.ReasonOf(err)), zap.Error(err))
+	case err != nil:
+		w.log.Warn("the roster cannot be read: nobody is served until it is", zap.String("reason", retry.ReasonOf(err)), zap.Error(err))
 	case err == nil && before != nil:
 		w.log.Info("the roster is read again")
 	}

@@ -198,6 +198,9 @@ func TestWatchWaitsAsAsked(t *testing.T) {
 				s := watch(t, 24*time.Hour, vendor.read)
 				defer s.stop()
 				s.saw(t) // nobody is known yet, and nobody is told of
+				if got := s.logs.All(); len(got) != 1 || got[0].Message != "the roster cannot be read: nobody is served until it is" {
+					t.Errorf("got %v, want one line that does not speak of a last roster", got)
+				}
 				vendor.set(nil, "a")
 				time.Sleep(10 * time.Minute)
 				s.saw(t, "a")

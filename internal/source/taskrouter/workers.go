@@ -22,8 +22,9 @@ const (
 )
 
 // Workers returns a function that reads from the REST API who the workspace's workers are, whatever their activity: their SIDs, each once. Not empty,
-// expression (TargetWorkersExpression) tells which of them. It keeps to the request budget and repeats what failed for a while; its errors are as
-// those of Serve. Safe for concurrent use. The error is a [config.Problem]: it is not known where the REST API is.
+// expression (TargetWorkersExpression) tells which of them. It keeps to the request budget. A first page that fails is an error at once; a later one is
+// asked for again for a while. Its errors are as those of Serve. Safe for concurrent use. The error is a [config.Problem]: it is not known where the
+// REST API is.
 func (s *Source) Workers(expression string) (func(context.Context) ([]string, error), error) {
 	base, err := s.cfg.restURL()
 	if err != nil {
@@ -66,11 +67,17 @@ func (s *Source) list(ctx context.Context, first *url.URL, filtered bool) ([]str
 		}
 		asked[next] = true
 		var page gjson.Result
-		f := persist(ctx, listRead, func() *failure {
+		read := func() *failure {
 			var f *failure
 			page, f = s.page(ctx, next, filtered)
 			return f
-		})
+		}
+		var f *failure
+		if len(asked) == 1 { // nothing would be lost: whoever called hears at once what is wrong, and tries again in its own time
+			f = read()
+		} else {
+			f = persist(ctx, listRead, read)
+		}
 		if f != nil {
 			return nil, f
 		}

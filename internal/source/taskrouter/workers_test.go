@@ -240,7 +240,14 @@ func TestWorkersFails(t *testing.T) {
 		"forbidden":       {status(403, ""), "rest_403", true, 1},
 		"no workspace":    {status(404, `{"code":20404}`), "rest_404", true, 1},
 		"bad expression":  {status(400, `{"code":20001}`), "rest_400", true, 1},
-		"server errors":   {status(500, ""), "list", false, 0},
+		"server errors":   {status(500, ""), "rest_500", false, 1}, // whoever asked hears of it at once
+		"server errors later": {func(n int, w http.ResponseWriter, r *http.Request) {
+			if n > 0 {
+				w.WriteHeader(500)
+				return
+			}
+			_, _ = io.WriteString(w, workerPage(0, 1, `"http://`+r.Host+`/more"`))
+		}, "list", false, 0},
 		"redirect": {func(_ int, w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 		}, "rest_3xx", true, 1},
@@ -283,7 +290,7 @@ func TestWorkersFails(t *testing.T) {
 				t.Errorf("got %d workers and %v (%s, permanent %v), want reason %s, permanent %v",
 					len(got), err, retry.ReasonOf(err), retry.IsPermanent(err), test.reason, test.permanent)
 			}
-			if asks, _ := a.asked(); test.requests > 0 && len(asks) != test.requests || test.requests == 0 && len(asks) < 2 {
+			if asks, _ := a.asked(); test.requests > 0 && len(asks) != test.requests || test.requests == 0 && len(asks) < 3 {
 				t.Errorf("got %d requests, want %d (0: several)", len(asks), test.requests)
 			}
 			want := 0.0
