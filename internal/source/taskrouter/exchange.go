@@ -73,6 +73,9 @@ func persist(ctx context.Context, p purpose, try func() *failure) *failure {
 			last = f
 		}
 		wait := f.after + backoff.Next(0, retry.Jitter)
+		if f.class == later && f.after == 0 {
+			wait += leastPoliteness
+		}
 		end, _ := ctx.Deadline()
 		switch {
 		case cut:

@@ -24,7 +24,7 @@ func TestPersistKeepsWhatWasLastAnswered(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
 				attempts := 0
 				f := persist(ctx, snapshotRead, func() *failure {
@@ -57,4 +57,33 @@ func TestPersistWithoutAnAnswer(t *testing.T) {
 			t.Errorf("got class %d, want %d", f.class, again)
 		}
 	})
+}
+
+// A rate limit that names no time is not asked again in the second in which it was reached; a fault may be.
+func TestPersistStaysAwayFromARateLimit(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		class class
+		least time.Duration
+	}{{"429 without Retry-After", later, time.Second}, {"500", again, 0}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				var at []time.Time
+				_ = persist(ctx, listRead, func() *failure {
+					at = append(at, time.Now())
+					return fail(test.class, "rest_xxx", errors.New("answered"))
+				})
+				for i := range len(at) - 1 {
+					if wait := at[i+1].Sub(at[i]); wait < test.least || wait > test.least+5*time.Second {
+						t.Errorf("repeat %d after %v, want %v and up to 5s more", i+1, wait, test.least)
+					}
+				}
+				if len(at) < 8 {
+					t.Errorf("got %d attempts in a minute, want repeats", len(at))
+				}
+			})
+		})
+	}
 }

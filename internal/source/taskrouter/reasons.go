@@ -27,6 +27,9 @@ const (
 // politeness is how long to stay away where a [later] answer names no time of its own.
 const politeness = 30 * time.Second
 
+// leastPoliteness is the same within one reading, whose repeats are few: the limits that are known count per second.
+const leastPoliteness = time.Second
+
 // longestRetryAfter bounds what a server may ask for with Retry-After.
 const longestRetryAfter = time.Hour
 
