@@ -45,7 +45,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"simulate", "taskrouter", "--rate", "fast"}, "invalid argument \"fast\" for \"--rate\" flag: strconv.ParseFloat: parsing \"fast\": " +
 			"invalid syntax; see 'bridge simulate taskrouter --help'\n"},
 		{[]string{"simulate", "taskrouter", "--api-secret", "x", "--api-secret-file", "y"}, "give --api-secret or --api-secret-file, not both\n"},
-		{[]string{"simulate", "taskrouter", "--api-secret-file", "nowhere"}, "secret file: open nowhere: no such file or directory\n"},
+		{[]string{"simulate", "taskrouter", "--api-secret-file", "nowhere"}, "secret file: stat nowhere: no such file or directory\n"},
 		{[]string{"run"}, "no configuration: name one with -c FILE. configs/taskrouter-nats.yaml is a commented one to start from; " +
 			"configs/evaluation.yaml needs neither an account nor a broker\n"},
 		{[]string{"run", "-c", "nowhere.yaml"}, "read configuration: open nowhere.yaml: no such file or directory\n"},

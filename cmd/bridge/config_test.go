@@ -99,8 +99,8 @@ func TestBadConfigurations(t *testing.T) {
 		},
 		"secrets that cannot be read": {
 			replace("api_secret: ${BRIDGE_TEST_SECRET}", "api_secret_file: secret", "stream: FACTS", "stream: FACTS, creds_file: creds"), []string{
-				"7:24: sources[0].taskrouter.api_secret_file: secret file: open DIR/secret" + noFile + secretFile,
-				"11:69: sinks[0].nats.creds_file: secret file: open DIR/creds" + noFile + secretFile,
+				"7:24: sources[0].taskrouter.api_secret_file: secret file: stat DIR/secret" + noFile + secretFile,
+				"11:69: sinks[0].nats.creds_file: secret file: stat DIR/creds" + noFile + secretFile,
 			},
 		},
 		"a secret in the file": {
@@ -124,7 +124,7 @@ func TestBadConfigurations(t *testing.T) {
 			},
 		},
 		"a hash key that is not there": {
-			good + "privacy: {hash_key_file: key}\n", []string{"12:26: privacy.hash_key_file: secret file: open DIR/key" + noFile},
+			good + "privacy: {hash_key_file: key}\n", []string{"12:26: privacy.hash_key_file: secret file: stat DIR/key" + noFile},
 		},
 		"settings": {
 			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30, stop: now}

@@ -32,7 +32,8 @@ explain, or too little was emitted.`,
 		Example: `  bridge demo
   bridge demo --duration 60s --faults   # malformed frames, closes, resets, silence, a broker restart
   bridge demo --agents 200 --rate 1000 --json`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: stopsInOrder,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case o.Duration < time.Second:

@@ -19,7 +19,7 @@ import (
 var version = "devel"
 
 // lastWords is how long a command may take to say what is lost after a second signal.
-const lastWords = 3 * time.Second
+const lastWords = time.Second
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
@@ -45,7 +45,7 @@ func run(ctx context.Context, abort <-chan struct{}, args []string, stdout, stde
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return execute(ctx, root)
+	return execute(ctx, root, args)
 }
 
 // usageError is one that the caller of the program can mend: the command line or the configuration.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -40,17 +41,36 @@ publishes them to NATS JetStream: in order per agent and task, each stored once,
 	return root
 }
 
-// execute runs the command that the arguments name. What fails before the command itself has begun is the command line's fault.
-func execute(ctx context.Context, root *cobra.Command) error {
+// stopsInOrder are the annotations of a command that has something to end: after the first signal it is waited for. Every other command ends with that
+// signal, whatever it waits for, be it a file on a dead file system.
+var stopsInOrder = map[string]string{"stops": "in order"}
+
+// execute runs the command that the arguments name until it returns or, unless it stopsInOrder, ctx ends. What fails before the command itself has
+// begun is the command line's fault.
+func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	begun := false
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		err := cmd.ValidateFlagGroups() // cobra would ask after this, and before the command itself
 		begun = err == nil
 		return err
 	}
-	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil && !begun {
-		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+	named, _, err := root.Find(args)
+	inOrder := err == nil && named.Annotations["stops"] != ""
+	ended := make(chan error, 1)
+	go func() {
+		cmd, err := root.ExecuteContextC(ctx)
+		if err != nil && !begun {
+			err = usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+		}
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
 	}
-	return err
+	if !inOrder {
+		return errors.New("stopped by a signal")
+	}
+	return <-ended
 }

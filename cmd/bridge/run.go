@@ -34,7 +34,8 @@ what is accepted is delivered before (drain, for at most bridge.drain_timeout) o
 spool.dir would go with the container. A second signal exits at once: nothing accepted is lost by that either.`,
 		Example: `  bridge run -c bridge.yaml
   bridge run -c configs/evaluation.yaml   # against bridge simulate taskrouter, with a broker of its own`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: stopsInOrder,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	osexec "os/exec"
 	"regexp"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -297,42 +293,6 @@ func TestRunRefusesToStart(t *testing.T) {
 		if code != 1 || !strings.Contains(stderr, "address already in use; set "+section+".listen to a free address\n") {
 			t.Errorf("%s: got exit code %d and %s", section, code, stderr)
 		}
-	}
-}
-
-// The program's own process: a first SIGTERM waits for the broker, a second one ends it and says what is left.
-func TestSecondSignalExitsAtOnce(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no SIGTERM")
-	}
-	sim := simulate(t, "--workers", "2", "--rate", "50")
-	stderr := newOutput()
-	cmd := osexec.Command(os.Args[0], "run", "-c", configure(t, sim, unreachable(t), "bridge: {stop: drain, drain_timeout: 1h}"))
-	cmd.Env = append(os.Environ(), "BRIDGE_TEST_AS_PROGRAM=1")
-	cmd.Stderr = stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error: it has ended
-	stderr.line(t, `"msg":"session is live"`)
-	for _, next := range []string{`"msg":"gap opened"`, " accepted events are not delivered yet; they are in the spool"} {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		stderr.line(t, next)
-	}
-	select {
-	case err := <-ended:
-		if code := cmd.ProcessState.ExitCode(); code != 1 {
-			t.Errorf("got exit code %d (%v), want 1", code, err)
-		}
-	case <-time.After(patience):
-		t.Errorf("the process has not ended; it wrote:\n%s", stderr)
-	}
-	if strings.Contains(stderr.String(), " 0 accepted events") {
-		t.Errorf("got %s, want the number of events that are left", stderr)
 	}
 }
 

@@ -46,7 +46,8 @@ address.`,
   bridge simulate taskrouter --workers 50 --rate 200 --listen 127.0.0.1:0
   curl -d '{"kind":"reset"}' http://127.0.0.1:8090/_sim/fault   # reset every socket
   curl -d '{"do":"worker.add"}' http://127.0.0.1:8090/_sim/do   # hire one more worker`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: stopsInOrder,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if secret != "" && secretFile != "" {
 				return usageError{errors.New("give --api-secret or --api-secret-file, not both")}

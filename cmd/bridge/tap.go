@@ -39,8 +39,9 @@ The server and the stream are those of the configuration's sink, or --url and --
   bridge tap -c bridge.yaml --from-start --type session.gap            # every gap that the stream remembers
   bridge tap -c bridge.yaml --since 1h --agent WK00000000000000000000000000000000
   bridge tap --url nats://127.0.0.1:4222 --stream FACTS --type reservation --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args:        cobra.NoArgs,
+		Annotations: stopsInOrder,
+		RunE:        func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().StringVarP(&f.file, "config", "c", "", "the configuration `file` whose sink is followed")
 	cmd.Flags().StringVar(&f.sink, "sink", "", "`name` of the sink in the configuration; needed when it has several")

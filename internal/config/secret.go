@@ -59,31 +59,27 @@ const maxSecret = 64 << 10
 
 // ReadSecret returns the content of file without one trailing line break, or value when file is empty. Call it again to reload.
 //
-// Files that others may read, write or execute are refused. The group's bits are not looked at: Kubernetes mounts secrets as root with
-// mode 0440 and gives the process access through fsGroup. On Windows the mode says nothing and no file is refused; the caller warns.
+// Only regular files are read: a pipe would hold the caller, who may be a session, until somebody writes. Files that others may read, write or
+// execute are refused. The group's bits are not looked at: Kubernetes mounts secrets as root with mode 0440 and gives the process access through
+// fsGroup. On Windows the mode says nothing and no file is refused; the caller warns.
 func ReadSecret(value Secret, file Path) (Secret, error) {
 	if file == "" {
 		return value, nil
 	}
-	f, err := os.Open(string(file))
+	info, err := os.Stat(string(file))
 	if err != nil {
 		return Secret{}, fmt.Errorf("secret file: %w", err)
 	}
-	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return Secret{}, fmt.Errorf("secret file: %w", err)
+	if !info.Mode().IsRegular() {
+		return Secret{}, fmt.Errorf("secret file %s: not a regular file", file)
 	}
 	if mode := info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
 		return Secret{}, fmt.Errorf("secret file %s: others can access it (mode %04o); run: chmod 600 %s (Kubernetes: defaultMode 0440 and fsGroup)",
 			file, mode, file)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	data, err := readAtMost(string(file), maxSecret)
 	if err != nil {
 		return Secret{}, fmt.Errorf("secret file: %w", err)
-	}
-	if len(data) > maxSecret {
-		return Secret{}, fmt.Errorf("secret file %s: larger than %v; is this the right file?", file, Size(maxSecret))
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	if text == "" {
