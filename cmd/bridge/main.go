@@ -19,7 +19,7 @@ import (
 var version = "devel"
 
 // lastWords is how long a command may take to say what is lost after a second signal.
-const lastWords = time.Second
+const lastWords = 2 * time.Second
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())

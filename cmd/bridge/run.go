@@ -80,7 +80,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		ended := make(chan error, 1)
 		listenersEnded = append(listenersEnded, ended)
 		go func() {
-			ended <- s.Serve(listenersCtx)
+			ended <- s.Serve(listenersCtx, abort)
 			cancel() // a bridge that nobody can look at is not left running
 		}()
 	}

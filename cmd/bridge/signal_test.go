@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -71,6 +72,35 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	if strings.Contains(p.stderr.String(), " 0 accepted events") {
 		t.Errorf("got %s, want the number of events that are left", p.stderr)
 	}
+}
+
+// A profile of a minute that somebody is taking does not hold up an exit at once.
+func TestAnOpenRequestDoesNotDelayTheSecondSignal(t *testing.T) {
+	sim := simulate(t, "--workers", "1", "--rate", "0")
+	address := free(t)
+	file := configure(t, sim, unreachable(t), "bridge: {drain_timeout: 1h}")
+	replaceIn(t, file, `admin: {listen: "127.0.0.1:0"}`, fmt.Sprintf("admin: {listen: %q}", address))
+	p := startProcess(t, "run", "-c", file)
+	p.stderr.line(t, `"msg":"session is live"`) // so that there is something that the stop waits for
+	profiles, taken := "http://"+address+"/debug/pprof/", make(chan struct{})
+	go func() {
+		defer close(taken)
+		if response, err := client.Get(profiles + "profile?seconds=60"); err == nil { // cut off
+			_ = response.Body.Close()
+		}
+	}()
+	eventually(t, "a profile is being taken", func() bool {
+		_, goroutines := get(t, profiles+"goroutine?debug=2")
+		return strings.Contains(goroutines, "pprof.Profile(")
+	})
+	p.signal(t, syscall.SIGTERM)
+	p.stderr.line(t, `"msg":"bridge stops`)
+	began := time.Now()
+	p.signal(t, syscall.SIGTERM)
+	if code, took := p.exits(t), time.Since(began); code != 1 || took > lastWords/2 || !strings.Contains(p.stderr.String(), "were not delivered yet and are lost") {
+		t.Errorf("got exit code %d after %v and %s, want it at once", code, took, p.stderr)
+	}
+	<-taken
 }
 
 // A command that hangs where no context reaches, here in a pipe that nobody writes to, ends with the first signal; one that may have something to lose

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -143,5 +144,40 @@ func TestOnlyLoopback(t *testing.T) {
 		if err := config.Validate(&c); err == nil || !strings.Contains(err.Error(), "not a loopback address; allowed: 127.0.0.1:8081") {
 			t.Errorf("%q: got %v, want it refused", listen, err)
 		}
+	}
+}
+
+// A request under way is given some time, and none once the process is to end at once.
+func TestServeEndsAtOnceOnAbort(t *testing.T) {
+	for name, aborted := range map[string]bool{"a stop in order": false, "an abort": true} {
+		t.Run(name, func(t *testing.T) {
+			entered, release, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			p := admin.Process{Level: zap.NewAtomicLevel(), Agents: func() []admin.Agent {
+				close(entered)
+				<-release
+				return nil
+			}}
+			s, err := admin.Listen(admin.Config{Listen: "127.0.0.1:0"}, p, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			abort := make(chan struct{})
+			_, stop := serveUntil(t, s, abort)
+			go func() {
+				defer close(answered)
+				_, _ = admin.Client{Address: s.Address()}.Agents(context.Background()) // cut off
+			}()
+			<-entered
+			if aborted {
+				close(abort)
+			}
+			began := time.Now()
+			err = stop()
+			if took := time.Since(began); err != nil || took < 2*time.Second != aborted {
+				t.Errorf("got %v after %v, want 2s unless it is an abort", err, took)
+			}
+			close(release)
+			<-answered
+		})
 	}
 }

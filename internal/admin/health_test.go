@@ -30,11 +30,15 @@ func start(t *testing.T, p admin.Probes) (url string, stop func() error) {
 }
 
 func serve(t *testing.T, s *admin.Server) (url string, stop func() error) {
+	return serveUntil(t, s, nil)
+}
+
+func serveUntil(t *testing.T, s *admin.Server, abort <-chan struct{}) (url string, stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	var served error
 	go func() {
-		served = s.Serve(ctx)
+		served = s.Serve(ctx, abort)
 		close(done)
 	}()
 	stop = func() error {

@@ -39,9 +39,9 @@ func listen(name, address string, handler http.Handler, writeTimeout time.Durati
 // Address is what the listener is bound to.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Serve answers until ctx ends, then lets the requests under way finish, for at most two seconds. It closes the listener, also when ctx has
-// ended before.
-func (s *Server) Serve(ctx context.Context) error {
+// Serve answers until ctx ends, then lets the requests under way finish, for at most two seconds and until abort is closed. It closes the listener,
+// also when ctx has ended before.
+func (s *Server) Serve(ctx context.Context, abort <-chan struct{}) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.server.Serve(s.listener) }()
 	select {
@@ -51,6 +51,13 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
+	go func() {
+		select {
+		case <-abort:
+			cancel()
+		case <-grace.Done():
+		}
+	}()
 	if s.server.Shutdown(grace) != nil {
 		_ = s.server.Close() // a request that outlives the grace is cut off
 	}
