@@ -48,7 +48,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"simulate", "taskrouter", "--api-secret-file", "nowhere"}, "secret file: stat nowhere: no such file or directory\n"},
 		{[]string{"run"}, "no configuration: name one with -c FILE. configs/taskrouter-nats.yaml is a commented one to start from; " +
 			"configs/evaluation.yaml needs neither an account nor a broker\n"},
-		{[]string{"run", "-c", "nowhere.yaml"}, "read configuration: open nowhere.yaml: no such file or directory\n"},
+		{[]string{"run", "-c", "nowhere.yaml"}, "read configuration: stat nowhere.yaml: no such file or directory\n"},
 	} {
 		if code, stdout, stderr := exec(t, test.args...); code != 2 || stdout != "" || stderr != test.want {
 			t.Errorf("%v: got exit code %d, %q and %q, want 2 and %q", test.args, code, stdout, stderr, test.want)

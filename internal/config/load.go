@@ -31,14 +31,32 @@ import (
 // them, on structs nested by value first.
 type Defaulter interface{ SetDefaults() }
 
-// Load reads the file at path into the struct that into points to. Relative [Path] values start from the file's folder. The error joins
-// every [Problem] found; after an error the struct's content is undefined.
+// largestDocument bounds a configuration in bytes: a list of some 20,000 agents.
+const largestDocument Size = 1 << 20
+
+// Load reads the file at path, a regular one or a pipe of at most 1 MiB, into the struct that into points to. Relative [Path] values start from the file's
+// folder. The error joins every [Problem] found; after an error the struct's content is undefined.
 func Load(path string, into any) error {
-	data, err := os.ReadFile(path)
+	data, err := readDocument(path)
 	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
+		return err
 	}
 	return Parse(path, data, into)
+}
+
+func readDocument(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
+		err = fmt.Errorf("%s is neither a regular file nor a pipe", path)
+	}
+	var data []byte
+	if err == nil {
+		data, err = readAtMost(path, largestDocument)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return data, nil
 }
 
 // Parse is Load for content already read; file is the path that errors name and relative paths start from.
