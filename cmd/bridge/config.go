@@ -126,7 +126,7 @@ func (c *configuration) setDefaults(dir string) {
 		ID: host, PartitionBy: "task", DialRate: 50, SilenceLimit: config.Duration(30 * time.Second),
 		RefusedRetry: config.Duration(5 * time.Minute), Stop: "auto", DrainTimeout: config.Duration(20 * time.Second),
 	}
-	c.Spool = spoolConfig{Dir: config.Path(filepath.Join(dir, "spool")), Survives: "power_loss", MaxBytes: 8 << 30, Full: "gap"}
+	c.Spool.setDefaults(dir)
 	c.DeadLetters.SetDefaults()
 	c.Logging.SetDefaults()
 	c.Health.SetDefaults()
@@ -243,6 +243,10 @@ func (c *configuration) options() bridge.Options {
 		o.Drain = time.Duration(b.DrainTimeout)
 	}
 	return o
+}
+
+func (c *spoolConfig) setDefaults(dir string) {
+	*c = spoolConfig{Dir: config.Path(filepath.Join(dir, "spool")), Survives: "power_loss", MaxBytes: 8 << 30, Full: "gap"}
 }
 
 // Validate implements config.Validator.

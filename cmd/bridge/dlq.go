@@ -161,7 +161,11 @@ func (f *dlqFlags) list(ctx context.Context, letters admin.DeadLetters, filter a
 // folder is where the letters of a bridge that does not answer are, as far as the command line tells it.
 func (f *dlqFlags) folder() string {
 	if f.file != "" {
-		if c, err := loadConfig(f.file); err == nil {
+		var c struct {
+			Spool spoolConfig `yaml:"spool"`
+		}
+		c.Spool.setDefaults(filepath.Dir(f.file))
+		if err := config.LoadPart(f.file, &c); err == nil {
 			return filepath.Clean(string(c.Spool.Dir))
 		}
 	}

@@ -33,7 +33,8 @@ live is told too; it stays open until some bridge tells that she is live again.
 The exit code is 0 when nothing is left, and 1 when the time is up or a signal came first; nothing is lost by that, and another drain goes on.`,
 		Example: `  bridge drain -c bridge.yaml
   bridge drain -c bridge.yaml --spool ./spool --timeout 10m`,
-		Args: cobra.NoArgs,
+		Args:        cobra.NoArgs,
+		Annotations: stopsInOrder,
 	}
 	file := configFlag(cmd)
 	cmd.Flags().StringVar(&dir, "spool", "", "the spool's `folder`, in place of spool.dir")

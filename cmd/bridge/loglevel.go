@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
+	"github.com/taskbridge/taskbridge/internal/config"
 )
 
 // adminTimeout bounds one question to an admin listener.
@@ -18,22 +19,22 @@ func adminFlags(cmd *cobra.Command) func() (admin.Client, error) {
 	file := configFlag(cmd)
 	address := cmd.Flags().String("admin", "", "the running bridge's admin `address` (default: the configuration's, else 127.0.0.1:8081)")
 	return func() (admin.Client, error) {
-		var section admin.Config
-		section.SetDefaults()
-		if *file != "" && *address == "" {
-			c, err := loadConfig(*file)
-			if err != nil {
-				return admin.Client{}, err
-			}
-			section = c.Admin
+		var c struct {
+			Admin admin.Config `yaml:"admin"`
 		}
-		if section.Listen == admin.Off {
+		c.Admin.SetDefaults()
+		if *file != "" && *address == "" {
+			if err := config.LoadPart(*file, &c); err != nil {
+				return admin.Client{}, usageError{err}
+			}
+		}
+		if c.Admin.Listen == admin.Off {
 			return admin.Client{}, usageError{fmt.Errorf("%s: admin.listen is off: that bridge has no admin listener", *file)}
 		}
 		if *address != "" {
-			section.Listen = *address
+			c.Admin.Listen = *address
 		}
-		return admin.Client{Address: section.Listen}, nil
+		return admin.Client{Address: c.Admin.Listen}, nil
 	}
 }
 

@@ -112,9 +112,14 @@ func (f *tapFlags) server() (jetstream.Config, error) {
 		}
 		return c, nil
 	}
-	c, err := loadConfig(f.file)
-	if err != nil {
-		return jetstream.Config{}, err
+	var c struct {
+		Sinks []sinkConfig `yaml:"sinks"`
+	}
+	if err := config.LoadPart(f.file, &c); err != nil {
+		return jetstream.Config{}, usageError{err}
+	}
+	if len(c.Sinks) == 0 {
+		return jetstream.Config{}, usageError{fmt.Errorf("%s: it has no sinks", f.file)}
 	}
 	var names []string
 	var found []jetstream.Config

@@ -44,8 +44,8 @@ func TestTap(t *testing.T) {
 }
 
 func TestTapUsage(t *testing.T) {
-	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
 	dir := t.TempDir()
+	none := write(t, dir, "none.yaml", strings.SplitN(good, "sinks:", 2)[0])
 	two := write(t, dir, "two.yaml", good+"  - name: more\n    nats: {url: \"nats://127.0.0.1:4222\", stream: MORE}\n")
 	anyPort := write(t, dir, "any-port.yaml", strings.Replace(good, `url: "nats://127.0.0.1:4222"`, "embedded: {dir: ./broker}", 1))
 	for _, test := range []struct {
@@ -57,6 +57,7 @@ func TestTapUsage(t *testing.T) {
 		{[]string{"-c", two, "--since", "1h", "--from-start"}, "none of the others can be"},
 		{[]string{"-c", two, "--since", "yesterday"}, "--since yesterday: a span such as 10m or 2d, or a time such as 2026-01-02T15:04:05Z"},
 		{[]string{"-c", two, "--type", "reservation.acepted"}, "--type reservation.acepted: not one of agent, agent.activity_changed,"},
+		{[]string{"-c", none}, none + ": it has no sinks"},
 		{[]string{"-c", two}, "choose a sink with --sink: facts, more"},
 		{[]string{"-c", two, "--sink", "none"}, "choose a sink with --sink: facts, more"},
 		{[]string{"-c", anyPort}, "set embedded.port, or name the server that the bridge's log tells with --url and --stream"},

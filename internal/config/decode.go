@@ -14,6 +14,7 @@ import (
 // decoder writes one document into a Go value and notes what does not fit.
 type decoder struct {
 	dir      string
+	partly   bool // sections that the value does not have are none of its business
 	problems []Problem
 	at       map[string]position // by path: a scalar's own place, the place of the key of everything else
 	failed   map[string]bool     // by path: the value could not be decoded, so what Validate says about it means nothing
@@ -124,6 +125,7 @@ func (d *decoder) keys(path string, n *yaml.Node, use func(path string, key, val
 
 func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	fields := fieldsOf(v.Type())
+	whole := path != "" || !d.partly
 	d.keys(path, n, func(path string, key, value *yaml.Node) {
 		for _, f := range fields {
 			if f.key == key.Value {
@@ -131,7 +133,9 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 				return
 			}
 		}
-		d.fail(path, key, "unknown key", suggest(key.Value, keysOf(v.Type())))
+		if whole {
+			d.fail(path, key, "unknown key", suggest(key.Value, keysOf(v.Type())))
+		}
 	})
 }
 

@@ -44,6 +44,16 @@ func Load(path string, into any) error {
 	return Parse(path, data, into)
 }
 
+// LoadPart is Load of some of a document's sections, for programs that need no more: into has them, the other sections are neither decoded nor checked, and the
+// variables and files that they name need not exist.
+func LoadPart(path string, into any) error {
+	data, err := readDocument(path)
+	if err != nil {
+		return err
+	}
+	return parse(path, data, into, true)
+}
+
 func readDocument(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
@@ -60,8 +70,10 @@ func readDocument(path string) ([]byte, error) {
 }
 
 // Parse is Load for content already read; file is the path that errors name and relative paths start from.
-func Parse(file string, data []byte, into any) error {
-	d := decoder{dir: filepath.Dir(file), at: map[string]position{}, failed: map[string]bool{}}
+func Parse(file string, data []byte, into any) error { return parse(file, data, into, false) }
+
+func parse(file string, data []byte, into any, partly bool) error {
+	d := decoder{dir: filepath.Dir(file), partly: partly, at: map[string]position{}, failed: map[string]bool{}}
 	v := reflect.ValueOf(into).Elem()
 	if root := d.document(data, v.Type()); root != nil {
 		d.at[""] = position{root.Line, root.Column}

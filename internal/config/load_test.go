@@ -165,6 +165,21 @@ func TestLoadNoFile(t *testing.T) {
 	}
 }
 
+// Who needs one section is not kept from it by what is wrong with another, and is told everything that is wrong with her own.
+func TestLoadPart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(file, []byte("sources: [{secret: \"${BRIDGE_TEST_UNSET}\"}]\nspool: {dir: /x, max_bytes: 1MiB, max: 1}\nport: ${BRIDGE_TEST_UNSET}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Spool spool `yaml:"spool"`
+	}
+	err := LoadPart(file, &c)
+	if want := file + ":2:35: spool.max: unknown key; allowed: dir, max_bytes"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestProblems(t *testing.T) {
 	t.Setenv("BRIDGE_SECRET", "hunter2")
 	t.Setenv("BRIDGE_EMPTY", "")
