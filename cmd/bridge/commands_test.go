@@ -46,6 +46,11 @@ func TestUsageErrors(t *testing.T) {
 			"invalid syntax; see 'bridge simulate taskrouter --help'\n"},
 		{[]string{"simulate", "taskrouter", "--api-secret", "x", "--api-secret-file", "y"}, "give --api-secret or --api-secret-file, not both\n"},
 		{[]string{"simulate", "taskrouter", "--api-secret-file", "nowhere"}, "secret file: stat nowhere: no such file or directory\n"},
+		{[]string{"simulate", "taskrouter", "--rate", "NaN"}, "simulator: rate must be 0 to 100000\n"},
+		{[]string{"simulate", "taskrouter", "--workers", "99999999"}, "simulator: workers must be 1 to 100000\n"},
+		{[]string{"simulate", "taskrouter", "--workers", "0"}, "--workers 0: at least 1\n"},
+		{[]string{"simulate", "taskrouter", "--account", "x"}, "simulator: account must match ^AC[0-9a-f]{32}$\n"},
+		{[]string{"demo", "--rate", "NaN"}, "--rate NaN: above 0, and at most 20 per agent (here 1000)\n"},
 		{[]string{"run"}, "no configuration: name one with -c FILE. configs/taskrouter-nats.yaml is a commented one to start from; " +
 			"configs/evaluation.yaml needs neither an account nor a broker\n"},
 		{[]string{"run", "-c", "nowhere.yaml"}, "read configuration: stat nowhere.yaml: no such file or directory\n"},

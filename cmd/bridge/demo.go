@@ -40,7 +40,7 @@ explain, or too little was emitted.`,
 				return usageError{fmt.Errorf("--duration %v: at least 1s", o.Duration)}
 			case o.Agents < 1 || o.Agents > 5000:
 				return usageError{fmt.Errorf("--agents %d: 1 to 5000", o.Agents)}
-			case o.Rate <= 0 || o.Rate > 20*float64(o.Agents):
+			case !(o.Rate > 0 && o.Rate <= 20*float64(o.Agents)): // so that NaN is neither
 				return usageError{fmt.Errorf("--rate %v: above 0, and at most 20 per agent (here %d)", o.Rate, 20*o.Agents)}
 			}
 			dir, err := os.MkdirTemp("", "taskbridge-demo-")

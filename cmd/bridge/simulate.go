@@ -57,6 +57,12 @@ address.`,
 				return usageError{err}
 			}
 			o.APISecret = read.Reveal()
+			if o.Workers == 0 { // which would be the default
+				return usageError{errors.New("--workers 0: at least 1")}
+			}
+			if err := o.Validate(); err != nil {
+				return usageError{err}
+			}
 			log := newLogger(loggingConfig{Level: "info", Format: "console"}, cmd.ErrOrStderr())
 			sim, err := taskrouter.New(o, log.Named("simulator"))
 			if err != nil {

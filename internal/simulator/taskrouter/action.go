@@ -30,7 +30,7 @@ type Action struct {
 	Reason      string   `json:"reason,omitempty"`
 	Code        int      `json:"code,omitempty"`  // canceled_reason_code
 	Text        string   `json:"text,omitempty"`  // of worker.send
-	Count       int      `json:"count,omitempty"` // of step, default 1
+	Count       int      `json:"count,omitempty"` // of step, 1 to 10,000, default 1
 }
 
 // Outcome names what an action has made.
@@ -53,9 +53,15 @@ func (s *Simulator) Do(a Action) (Outcome, error) {
 	return act(s, a)
 }
 
+// mostSteps bounds one step: nothing else happens meanwhile.
+const mostSteps = 10_000
+
 // Each is called with the simulator's lock held.
 var actions = map[string]func(*Simulator, Action) (Outcome, error){
 	"step": func(s *Simulator, a Action) (Outcome, error) {
+		if a.Count < 0 || a.Count > mostSteps {
+			return Outcome{}, badRequest("count must be 1 to %d", mostSteps)
+		}
 		for want := s.ledger.len() + max(1, a.Count); s.ledger.len() < want; {
 			s.world.step()
 		}

@@ -263,7 +263,7 @@ func TestActionsThatCannotBe(t *testing.T) {
 	me := s.Ready().Workers[0]
 	o := do(t, s, Action{Do: "task.create", Workers: []string{me}})
 	for body, want := range map[string]int{
-		`{"do":"dance"}`: 400, `{"do":"step","times":3}`: 400, `{`: 400,
+		`{"do":"dance"}`: 400, `{"do":"step","times":3}`: 400, `{"do":"step","count":-1}`: 400, `{"do":"step","count":10001}`: 400, `{`: 400,
 		`{"do":"worker.remove","worker":"` + me + `"}`:                          409,
 		`{"do":"worker.remove","worker":"WK9"}`:                                 404,
 		`{"do":"worker.activity","worker":"` + me + `","activity":"Asleep"}`:    400,

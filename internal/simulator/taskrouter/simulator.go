@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"sync"
 	"time"
 
@@ -42,7 +43,38 @@ type Options struct {
 	OfflineAfter    time.Duration // in Flex, how long after a lost connection; default 30 s. After a clean close 1 s, if that is less
 }
 
-func (o *Options) setDefaults() error {
+const (
+	mostWorkers = 100_000 // some hundred MB; the largest workspaces that are known have a fifth
+	mostRate    = 100_000 // per second, more than one core can do
+)
+
+// patterns are what SIDs look like: an option that does not would make a workspace that no client can name.
+var patterns = map[string]*regexp.Regexp{
+	"account": regexp.MustCompile(`^AC[0-9a-f]{32}$`), "workspace": regexp.MustCompile(`^WS[0-9a-f]{32}$`), "API key": regexp.MustCompile(`^SK[0-9a-f]{32}$`),
+}
+
+// Validate says what is not allowed. What is zero has its default.
+func (o Options) Validate() error {
+	o.setDefaults()
+	for name, sid := range map[string]string{"account": o.Account, "workspace": o.Workspace, "API key": o.APIKey} {
+		if !patterns[name].MatchString(sid) {
+			return fmt.Errorf("simulator: %s must match %v", name, patterns[name])
+		}
+	}
+	switch {
+	case o.Workers < 1 || o.Workers > mostWorkers:
+		return fmt.Errorf("simulator: workers must be 1 to %d", mostWorkers)
+	case !(o.Rate >= 0 && o.Rate <= mostRate): // so that NaN is neither
+		return fmt.Errorf("simulator: rate must be 0 to %d", mostRate)
+	case o.PageSize < 1 || o.PageSize > maxPageSize:
+		return fmt.Errorf("simulator: page size must be 1 to %d", maxPageSize)
+	case o.Sockets < 0 || min(o.Heartbeat, o.TokenLifetime, o.EventDelay, o.OfflineAfter) < 0:
+		return errors.New("simulator: sockets and durations must not be negative")
+	}
+	return nil
+}
+
+func (o *Options) setDefaults() {
 	for _, d := range []struct {
 		field *string
 		value string
@@ -72,13 +104,6 @@ func (o *Options) setDefaults() error {
 	if o.PageSize == 0 {
 		o.PageSize = maxPageSize
 	}
-	if o.PageSize < 1 || o.PageSize > maxPageSize {
-		return fmt.Errorf("simulator: page size must be 1 to %d", maxPageSize)
-	}
-	if o.Workers < 1 || o.Sockets < 0 || o.Rate < 0 || min(o.Heartbeat, o.TokenLifetime, o.EventDelay, o.OfflineAfter) < 0 {
-		return errors.New("simulator: workers must be at least 1; sockets, rate and durations not negative")
-	}
-	return nil
 }
 
 // Simulator is safe for concurrent use.
@@ -111,9 +136,10 @@ type Simulator struct {
 
 // New listens, so that Ready can tell the URL, and fills the workspace. Clients are served, and the listener is closed, by Run.
 func New(o Options, log *zap.Logger) (*Simulator, error) {
-	if err := o.setDefaults(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	o.setDefaults()
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("simulator: choose another address to listen on: %w", err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -719,7 +720,19 @@ func TestLedgerAndStateOverHTTP(t *testing.T) {
 }
 
 func TestBadOptions(t *testing.T) {
-	for _, o := range []Options{{Workers: -1}, {Rate: -1}, {Heartbeat: -1}, {Listen: "nowhere"}} {
+	for _, o := range []Options{
+		{Workers: -1},
+		{Workers: 100_001},
+		{Rate: -1},
+		{Rate: math.NaN()},
+		{Rate: 1e300},
+		{Heartbeat: -1},
+		{Sockets: -1},
+		{Account: "x"},
+		{Workspace: "WS1"},
+		{APIKey: "AC00000000000000000000000000000001"},
+		{Listen: "nowhere"},
+	} {
 		if s, err := New(o, zap.NewNop()); err == nil {
 			_ = s.listener.Close()
 			t.Errorf("%+v: got no error", o)
