@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -151,10 +152,17 @@ func (c *configuration) Validate() error {
 	}
 	sources, sinks := map[string]int{}, map[string]int{}
 	agents := map[string]int{} // by id: who serves her
+	all := map[string]int{}    // by workspace: who serves everybody there
 	for i, s := range c.Sources {
 		unique(&ps, "sources", i, s.Name, sources)
 		if s.TaskRouter == nil {
 			continue
+		}
+		if s.TaskRouter.Agents.All {
+			if other, taken := all[s.TaskRouter.Workspace]; taken {
+				ps.Add(fmt.Sprintf("sources[%d].taskrouter.agents", i), fmt.Sprintf("sources[%d] serves all agents of this workspace too", other), "each agent in one source")
+			}
+			all[s.TaskRouter.Workspace] = i
 		}
 		for j, id := range s.TaskRouter.Agents.IDs {
 			if other, taken := agents[id]; taken && other != i {
@@ -167,7 +175,18 @@ func (c *configuration) Validate() error {
 	for i, s := range c.Sinks {
 		unique(&ps, "sinks", i, s.Name, sinks)
 	}
+	if sameAddress(c.Health.Listen, c.Admin.Listen) {
+		ps.Add("admin.listen", "the address of health.listen too", "another port; off")
+	}
 	return ps.Err()
+}
+
+// sameAddress reports whether one process cannot listen on both: any free port is never the same.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	everywhere := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return errA == nil && errB == nil && portA == portB && portA != "0" && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
 }
 
 // unique notes the name of list[i] when an earlier one has it; first is the list's memory.

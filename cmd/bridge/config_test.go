@@ -7,6 +7,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -33,6 +34,7 @@ sinks:
 func TestBadConfigurations(t *testing.T) {
 	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
 	replace := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(good) }
+	everybody, sinks, _ := strings.Cut(replace("sources:\n", "", "[WK00000000000000000000000000000001]", "all"), "sinks:\n")
 	const noFile = ": no such file or directory"
 	const secretFile = "; allowed: a file with the secret in it that nobody but its owner and group can open"
 	for name, test := range map[string]struct {
@@ -125,6 +127,18 @@ func TestBadConfigurations(t *testing.T) {
 		},
 		"a hash key that is not there": {
 			good + "privacy: {hash_key_file: key}\n", []string{"12:26: privacy.hash_key_file: secret file: stat DIR/key" + noFile},
+		},
+		"one address for both listeners": {
+			good + "health: {listen: \":8081\"}\n", []string{"1:1: admin.listen: the address of health.listen too; allowed: another port; off"},
+		},
+		"a workspace twice": {
+			"sources:\n" + everybody + strings.Replace(everybody, "support", "again", 1) + "sinks:\n" + sinks,
+			[]string{"15:15: sources[1].taskrouter.agents: sources[0] serves all agents of this workspace too; allowed: each agent in one source"},
+		},
+		"a variable that is not set": {
+			replace("api_secret: ${BRIDGE_TEST_SECRET}", "api_secret_file: ${BRIDGE_TEST_UNSET}"), []string{
+				"7:24: sources[0].taskrouter.api_secret_file: environment variable BRIDGE_TEST_UNSET is not set; allowed: set it before the bridge starts: export BRIDGE_TEST_UNSET=…",
+			},
 		},
 		"settings": {
 			good + `bridge: {id: "a b", partition_by: queue, dial_rate: 0, silence_limit: 10ms, refused_retry: 2d, drain_timeout: 30, stop: now}
@@ -259,6 +273,28 @@ func TestDocumentedConfigurations(t *testing.T) {
 				t.Errorf("%s: got exit code %d and %s", file, code, stderr)
 			}
 		}
+	}
+}
+
+// The mistake that the quick start shows is told in these words.
+func TestDocumentedMistake(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing on Windows")
+	}
+	text, err := os.ReadFile("../../docs/quickstart-twilio.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, document, _ := strings.Cut(string(text), "```yaml\n")
+	document, _, _ = strings.Cut(document, "```")
+	t.Chdir(t.TempDir())
+	write(t, ".", "bridge.yaml", document)
+	write(t, ".", "secret", "a secret")
+	if err := os.Chmod("secret", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := exec(t, "validate", "-c", "bridge.yaml"); code != 2 || !strings.Contains(string(text), "    "+stderr) {
+		t.Errorf("got exit code %d and %s, which the quick start does not show", code, stderr)
 	}
 }
 

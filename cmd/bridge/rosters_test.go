@@ -114,6 +114,9 @@ bridge: {stop: drain}
 `, section, section, broker))
 	p := start(t, "run", "-c", file)
 	health := p.healthURL(t)
+	if got := p.logged(t, "bridge starts"); got["agents"] != 0.0 || got["rosters_unread"] != 2.0 {
+		t.Errorf("got %v, want it said that no roster is read yet", got)
+	}
 	p.logged(t, "taskrouter_url is http")
 
 	sockets := func(want ...int) {

@@ -160,9 +160,9 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		adminAddress = operators.Address()
 	}
 	c.warn(log)
-	_, _, agents := rosters.state()
+	unread, _, agents := rosters.state()
 	log.Info("bridge starts", zap.String("version", version), zap.String("bridge_id", c.Bridge.ID), zap.Int("agents", agents),
-		zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()),
+		zap.Int("rosters_unread", unread), zap.Int("sources", len(c.Sources)), zap.Int("sinks", len(c.Sinks)), zap.String("health", health.Address()),
 		zap.String("admin", adminAddress))
 	for _, b := range brokers {
 		b.Connect(ctx)

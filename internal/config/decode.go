@@ -32,6 +32,9 @@ var (
 // fail notes that the value at path, which stands at n, could not be decoded.
 func (d *decoder) fail(path string, n *yaml.Node, what, allowed string) {
 	d.failed[path] = true
+	if name, ok := strings.CutSuffix(path, "_file"); ok {
+		d.failed[name] = true // the other one of a pair, see RequireSecret: it is not missing
+	}
 	d.problems = append(d.problems, Problem{Line: n.Line, Column: n.Column, Path: path, What: what, Allowed: allowed})
 }
 

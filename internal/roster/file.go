@@ -35,7 +35,7 @@ func File(path config.Path, pattern *regexp.Regexp, allowed string) Read {
 		var ids []string
 		first := map[string]int{}
 		number := 0
-		for line := range bytes.Lines(data) {
+		for line := range bytes.Lines(bytes.TrimPrefix(data, []byte("\uFEFF"))) { // the byte order mark that some editors write
 			number++
 			text, _, _ := bytes.Cut(line, []byte("#"))
 			id := string(bytes.TrimSpace(text))

@@ -35,6 +35,7 @@ func TestFile(t *testing.T) {
 		"lines":           {content: "WK1\nWK2\n", want: []string{"WK1", "WK2"}},
 		"no line break":   {content: "WK1", want: []string{"WK1"}},
 		"comments":        {content: "# the night shift\r\n\r\n  WK1\t# alice\r\nWK2#bob", want: []string{"WK1", "WK2"}},
+		"byte order mark": {content: "\uFEFFWK1\r\nWK2\r\n", want: []string{"WK1", "WK2"}},
 		"empty":           {},
 		"only comments":   {content: "# nobody yet\n"},
 		"not an agent":    {content: "WK1\n\npassword: hunter2\n", problem: ":3: not an agent; allowed: WK followed by a digit, one per line; # begins a comment"},
