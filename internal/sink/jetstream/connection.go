@@ -138,14 +138,20 @@ func (s *Sink) session(ctx context.Context) error {
 // verifyStream makes the sink ready, or says in Ready why it is not.
 func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.JetStream) error {
 	s.checkVersion(conn.ConnectedServerVersion())
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	ctx, abandon := context.WithCancelCause(ctx)
+	defer abandon(nil)
 	s.mu.Lock()
+	s.abandon = abandon
 	confirmed := s.newest // before the request: answers that come meanwhile may be newer than what it tells
 	s.mu.Unlock()
-	info, err := ensureStream(ctx, js, &s.cfg, s.wildcard)
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	info, err := ensureStream(request, js, &s.cfg, s.wildcard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(context.Cause(ctx), errNotConnected) {
+		return nil // the connection was lost meanwhile: what was found is out of date, and connected leads here again
+	}
 	if err != nil {
 		if s.fault == nil || s.fault.Error() != err.Error() {
 			s.log.Error("NATS stream is not usable, events wait", zap.String("stream", s.cfg.Stream), zap.Error(err))
@@ -206,6 +212,7 @@ func (s *Sink) disconnected(err error) {
 	s.mu.Lock()
 	was, closed := s.fault, s.closed
 	s.fault = errNotConnected
+	s.abandon(errNotConnected)
 	s.mu.Unlock()
 	s.metrics.connected.Set(0)
 	s.metrics.ready.Set(0)

@@ -45,8 +45,9 @@ type Sink struct {
 	recheck    chan struct{} // verify the stream again
 
 	mu      sync.Mutex
-	fault   error     // why nothing can be sent; nil: connected and the stream is verified
-	denied  violation // the last one
+	fault   error                   // why nothing can be sent; nil: connected and the stream is verified
+	abandon context.CancelCauseFunc // of the verification under way, else of one that has ended
+	denied  violation               // the last one
 	conn    *nats.Conn
 	inbox   string // where the connection's answers come in
 	created int64  // of the stream, ns since 1970: a re-created stream has another
@@ -105,7 +106,7 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Sink, error) 
 	s := &Sink{
 		cfg: cfg, wildcard: route.Wildcard(), ackTimeout: time.Duration(cfg.AckTimeout), log: log,
 		route: route, render: newRenderer(route, cfg.Mode, cfg.Stream), recheck: make(chan struct{}, 1),
-		fault: errNotConnected, flights: map[uint64]flight{}, idle: make(chan struct{}), stopped: make(chan struct{}),
+		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, idle: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if s.options, err = cfg.options(s.secretUnreadable); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)

@@ -1,6 +1,8 @@
 package jetstream
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -77,6 +79,38 @@ func TestStreamMismatch(t *testing.T) {
 	eventually(t, s.Ready)
 	if err := send(t, s, record("x")); err != nil {
 		t.Error(err)
+	}
+}
+
+// meanwhile lets something happen between the server's answer and what is made of it.
+type meanwhile struct {
+	jetstream.JetStream
+	what func() error
+}
+
+func (m meanwhile) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := m.JetStream.Stream(ctx, name)
+	return stream, errors.Join(m.what(), err)
+}
+
+// What was found out about the stream over a connection that was lost meanwhile must not hide that loss, whatever it was.
+func TestVerificationOfALostConnection(t *testing.T) {
+	s := connect(t, testConfig(startServer(t, t.TempDir(), 0).URL()))
+	js, err := jetstream.New(s.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range []error{nil, errors.New("no answer")} {
+		lose := func() error {
+			s.disconnected(nil)
+			return found
+		}
+		if err := s.verifyStream(t.Context(), s.conn, meanwhile{js, lose}); err != nil {
+			t.Errorf("found %v: got %v, want nothing to be made of it", found, err)
+		}
+		if got := s.Ready(); retry.ReasonOf(got) != "disconnected" {
+			t.Errorf("found %v: Ready: got %v, want it to be disconnected", found, got)
+		}
 	}
 }
 
