@@ -1,11 +1,13 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
@@ -18,6 +20,7 @@ type class struct {
 	rejected bool          // the server will never take this event
 	check    bool          // the stream is not what it was: verify it before anything else is sent
 	after    time.Duration // the server asked for less, or only an operator can help: not before
+	advice   string        // what the operator should do, who alone can settle it
 }
 
 // codes classifies the answers to a publish by err_code (nats-server, server/errors.json). A code that is not here is worth retrying.
@@ -42,6 +45,17 @@ var codes = map[int]class{
 	10076: {reason: "no_jetstream", check: true}, // not enabled
 	10109: {reason: "sealed", check: true},       // invalid operation on sealed stream
 	10060: {reason: "wrong_stream", check: true}, // expected stream does not match: another stream has our subjects now
+}
+
+// streamCodes classifies, beside codes, the answers to a look-up and to a creation of the stream.
+var streamCodes = map[int]class{
+	10005: {reason: "no_resources"}, // no suitable peers for placement
+	10027: {reason: "no_resources"}, // maximum number of streams reached
+	10065: { // subjects overlap with an existing stream
+		reason: "stream_mismatch", advice: "no two streams may have a subject in common: name the stream that has them (nats stream ls --subject tells which), " +
+			"take them from it, or change the subject template",
+	},
+	10074: {reason: "stream_mismatch", advice: "a server without a cluster has no replicas: set replicas: 1"}, // replicas > 1 not supported in non-clustered mode
 }
 
 // Errors that do not come as an err_code.
@@ -69,6 +83,29 @@ func answered(a *answer, r *spool.Record) (class, error) {
 	}
 	err := retry.Reasonf(c.reason, "publish: server answered %d (%d): %s", a.code, a.errCode, a.description)
 	return c, c.mark(err, r)
+}
+
+// notDone is the error for a request about the stream. A permanent one tells the operator what to do.
+func notDone(doing string, err error) error {
+	var api jetstream.JetStreamError
+	switch {
+	case errors.As(err, &api) && api.APIError() != nil:
+		code := int(api.APIError().ErrorCode)
+		c, ok := streamCodes[code]
+		if !ok {
+			c, ok = codes[code]
+		}
+		if !ok {
+			c = unclassified
+		}
+		if c.advice != "" {
+			return retry.Permanent(retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice))
+		}
+		return retry.Reasonf(c.reason, "%s: %w", doing, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return retry.Reasonf("timeout", "%s: no answer from the NATS server: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 func (c class) mark(err error, r *spool.Record) error {

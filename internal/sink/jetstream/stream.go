@@ -24,11 +24,11 @@ func ensureStream(ctx context.Context, js jetstream.JetStream, c *Config, wildca
 			stream, err = js.Stream(ctx, c.Stream) // another bridge was quicker
 		}
 		if err != nil {
-			return nil, fmt.Errorf("create stream %s: %w", c.Stream, err)
+			return nil, notDone(fmt.Sprintf("create stream %s with subjects %s", c.Stream, wildcard), err)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", c.Stream, err)
+		return nil, notDone("look up stream "+c.Stream, err)
 	}
 	info := stream.CachedInfo()
 	return info, c.verify(&info.Config, wildcard)

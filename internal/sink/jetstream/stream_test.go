@@ -82,6 +82,43 @@ func TestStreamMismatch(t *testing.T) {
 	}
 }
 
+// What the server refuses to create is named by its reason, and the operator is told what to do.
+func TestStreamCannotBeCreated(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		change       func(*Config)
+		reason, says string
+		permanent    bool
+	}{
+		{"another stream has the subjects", func(*Config) {}, "stream_mismatch", "name the stream that has them", true},
+		{"replicas without a cluster", func(c *Config) { c.Subject, c.Replicas = "free.{agent}", 3 }, "stream_mismatch", "set replicas: 1", true},
+		{"larger than the disk", func(c *Config) { c.Subject, c.MaxBytes = "free.{agent}", 1<<60 }, "no_resources", "insufficient storage", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			url := startServer(t, t.TempDir(), 0).URL()
+			js, err := jetstream.New(dial(t, url))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"contact.>"}}); err != nil {
+				t.Fatal(err)
+			}
+			c := testConfig(url)
+			test.change(&c)
+			s := start(t, c, zap.NewNop(), prometheus.NewRegistry())
+			eventually(t, func() error {
+				if err := s.Ready(); retry.ReasonOf(err) == "disconnected" {
+					return err
+				}
+				return nil
+			})
+			if err := s.Ready(); retry.ReasonOf(err) != test.reason || retry.IsPermanent(err) != test.permanent || !strings.Contains(fmt.Sprint(err), test.says) {
+				t.Errorf("got %v of reason %s, want reason %s and %q", err, retry.ReasonOf(err), test.reason, test.says)
+			}
+		})
+	}
+}
+
 // meanwhile lets something happen between the server's answer and what is made of it.
 type meanwhile struct {
 	jetstream.JetStream
