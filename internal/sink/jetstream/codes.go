@@ -20,6 +20,7 @@ type class struct {
 	rejected bool          // the server will never take this event
 	check    bool          // the stream is not what it was: verify it before anything else is sent
 	after    time.Duration // the server asked for less, or only an operator can help: not before
+	passing  bool          // this event alone, and only for a moment: nothing is wrong with the stream
 	advice   string        // what the operator should do, who alone can settle it
 }
 
@@ -36,15 +37,15 @@ var codes = map[int]class{
 	10122: {reason: "stream_full", after: time.Second},  // stream max bytes exceeds account limit
 	10167: {reason: "too_many_requests", after: 100 * time.Millisecond},
 
-	10008: {reason: "unavailable"},               // JetStream system temporarily unavailable
-	10009: {reason: "unavailable"},               // cluster can not handle request
-	10158: {reason: "duplicate_in_process"},      // the first copy is still being replicated
-	10118: {reason: "offline", check: true},      // stream is offline
-	10194: {reason: "offline", check: true},      // stream is offline, with a reason
-	10039: {reason: "no_jetstream", check: true}, // not enabled for account
-	10076: {reason: "no_jetstream", check: true}, // not enabled
-	10109: {reason: "sealed", check: true},       // invalid operation on sealed stream
-	10060: {reason: "wrong_stream", check: true}, // expected stream does not match: another stream has our subjects now
+	10008: {reason: "unavailable"},                         // JetStream system temporarily unavailable
+	10009: {reason: "unavailable"},                         // cluster can not handle request
+	10158: {reason: "duplicate_in_process", passing: true}, // the first copy is still being replicated
+	10118: {reason: "offline", check: true},                // stream is offline
+	10194: {reason: "offline", check: true},                // stream is offline, with a reason
+	10039: {reason: "no_jetstream", check: true},           // not enabled for account
+	10076: {reason: "no_jetstream", check: true},           // not enabled
+	10109: {reason: "sealed", check: true},                 // invalid operation on sealed stream
+	10060: {reason: "wrong_stream", check: true},           // expected stream does not match: another stream has our subjects now
 }
 
 // streamCodes classifies, beside codes, the answers to a look-up and to a creation of the stream.
@@ -107,6 +108,9 @@ func notDone(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+// refuses reports whether the server takes nothing for now, as far as this answer tells; what is to be checked is told by the check.
+func (c class) refuses() bool { return !c.rejected && !c.check && !c.passing }
 
 func (c class) mark(err error, r *spool.Record) error {
 	switch {

@@ -157,7 +157,6 @@ func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.J
 			s.log.Error("NATS stream is not usable, events wait", zap.String("stream", s.cfg.Stream), zap.Error(err))
 		}
 		s.fault = err
-		s.metrics.ready.Set(0)
 		return err
 	}
 	if created := info.Created.UnixNano(); s.created == created && info.State.LastSeq < confirmed {
@@ -175,7 +174,6 @@ func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.J
 			zap.Int("replicas", info.Config.Replicas), zap.Duration("duplicate_window", info.Config.Duplicates))
 	}
 	s.fault = nil
-	s.metrics.ready.Set(1)
 	return nil
 }
 
@@ -185,7 +183,6 @@ func (s *Sink) verifyAgain(why error) {
 	begin := s.fault == nil
 	if begin {
 		s.fault = why
-		s.metrics.ready.Set(0)
 	}
 	s.mu.Unlock()
 	if begin {
@@ -211,11 +208,10 @@ func (s *Sink) connected(conn *nats.Conn) {
 func (s *Sink) disconnected(err error) {
 	s.mu.Lock()
 	was, closed := s.fault, s.closed
-	s.fault = errNotConnected
+	s.fault, s.refused = errNotConnected, nil
 	s.abandon(errNotConnected)
 	s.mu.Unlock()
 	s.metrics.connected.Set(0)
-	s.metrics.ready.Set(0)
 	n := s.finishAll(func(flight) bool { return true }, errDisconnected)
 	if !closed && (err != nil || was == nil) { // not when this ends a session that was disconnected before
 		s.metrics.disconnects.Inc()
@@ -237,35 +233,17 @@ func (s *Sink) secretUnreadable(err error) {
 	s.log.Error("NATS credentials cannot be read, the server will refuse the connection", zap.Error(err))
 }
 
-// deniedSubject finds the subject in "Permissions Violation for Publish to "a.b"" (nats-server, client.go): it is told nowhere else.
-var deniedSubject = regexp.MustCompile(`Publish to "([^"]+)"`)
-
-// asyncError hears what the server says about no request in particular. It tells of a publish that the user may not make in this way alone,
-// and never answers it: without this every such event would wait for its time-out, and nobody would know why.
-func (s *Sink) asyncError(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		s.log.Warn("NATS reports an error", zap.Error(err))
-		return
-	}
-	s.metrics.permission.Inc()
-	fault := retry.Reason(fmt.Errorf("grant the bridge's NATS user what the server refused: %w", err), "permission")
-	s.mu.Lock()
-	news := s.denied.err == nil || s.denied.err.Error() != fault.Error()
-	s.denied = violation{fault, time.Now()}
-	s.mu.Unlock()
-	if news {
-		s.log.Error("NATS refuses for lack of permission", zap.Error(err))
-	}
-	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
-		s.finishAll(func(f flight) bool { return s.subject(&f.batch.Records[0]) == m[1] }, retry.After(fault, deniedRetry))
-	}
-}
-
 func (s *Sink) subject(r *spool.Record) string { return string(s.route.Append(nil, r)) }
 
 // sweep ends the flights that were sent more than ackTimeout before now.
 func (s *Sink) sweep(now time.Time) {
-	s.finishAll(func(f flight) bool { return now.Sub(f.sent) > s.ackTimeout }, errTimeout)
+	s.finishAll(func(f flight) bool {
+		late := now.Sub(f.sent) > s.ackTimeout
+		if late {
+			s.refuse(errTimeout)
+		}
+		return late
+	}, errTimeout)
 }
 
 func (s *Sink) checkVersion(version string) {

@@ -5,12 +5,13 @@ import "github.com/prometheus/client_golang/prometheus"
 // Metrics are the sink's own; what all sinks share is measured by the publisher. Two sinks in one process need registerers with
 // different constant labels.
 type Metrics struct {
-	connected, ready, outdated          prometheus.Gauge
+	connected, outdated                 prometheus.Gauge
+	ready                               prometheus.GaugeFunc
 	disconnects, duplicates, permission prometheus.Counter
 	errors                              *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) *Metrics {
+func newMetrics(reg prometheus.Registerer, ready func() error) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "taskbridge_jetstream_" + name, Help: help})
 		reg.MustRegister(g)
@@ -22,8 +23,15 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		return c
 	}
 	m := &Metrics{
-		connected:   gauge("connected", "1 while the connection to the NATS server is up."),
-		ready:       gauge("stream_ready", "1 while the stream is verified and takes events."),
+		connected: gauge("connected", "1 while the connection to the NATS server is up."),
+		ready: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "taskbridge_jetstream_stream_ready", Help: "1 while the stream is verified and takes events.",
+		}, func() float64 {
+			if ready() != nil {
+				return 0
+			}
+			return 1
+		}),
 		outdated:    gauge("server_outdated", "1 while the server is older than the oldest supported version."),
 		disconnects: counter("disconnects_total", "Connections to the NATS server that were lost."),
 		duplicates:  counter("duplicate_acks_total", "Events that the server recognised as already stored."),
@@ -32,7 +40,7 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "taskbridge_jetstream_publish_errors_total", Help: "Publishes that failed after they were sent, by reason.",
 		}, []string{"reason"}),
 	}
-	reg.MustRegister(m.errors)
+	reg.MustRegister(m.ready, m.errors)
 	for reason := range reasons() {
 		m.errors.WithLabelValues(reason)
 	}

@@ -44,32 +44,29 @@ type Sink struct {
 	render     *renderer     // for the goroutine that calls Send
 	recheck    chan struct{} // verify the stream again
 
-	mu      sync.Mutex
-	fault   error                   // why nothing can be sent; nil: connected and the stream is verified
-	abandon context.CancelCauseFunc // of the verification under way, else of one that has ended
-	denied  violation               // the last one
-	conn    *nats.Conn
-	inbox   string // where the connection's answers come in
-	created int64  // of the stream, ns since 1970: a re-created stream has another
-	window  time.Duration
-	newest  uint64 // highest stream sequence known
-	seq     uint64 // of the last publish
-	flights map[uint64]flight
-	closed  bool
-	idle    chan struct{} // closed when closed and no flight is left
-	cancel  context.CancelFunc
-	stopped chan struct{} // closed when the connection's goroutine has ended
+	mu         sync.Mutex
+	fault      error                   // why nothing can be sent; nil: connected and the stream is verified
+	abandon    context.CancelCauseFunc // of the verification under way, else of one that has ended
+	refused    error                   // why the server took no event when last it answered
+	denied     violation               // the last one
+	complaints map[string]complaint    // by reason
+	conn       *nats.Conn
+	inbox      string // where the connection's answers come in
+	created    int64  // of the stream, ns since 1970: a re-created stream has another
+	window     time.Duration
+	newest     uint64 // highest stream sequence known
+	seq        uint64 // of the last publish
+	flights    map[uint64]flight
+	closed     bool
+	idle       chan struct{} // closed when closed and no flight is left
+	cancel     context.CancelFunc
+	stopped    chan struct{} // closed when the connection's goroutine has ended
 }
 
 // flight is a batch that was published and not answered.
 type flight struct {
 	batch *sink.Batch
 	sent  time.Time
-}
-
-type violation struct {
-	err error
-	at  time.Time
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -81,15 +78,13 @@ const (
 	// maxSubject bounds a subject: together with the reply it must stay below the server's max_control_line, 4096 bytes by default, because
 	// a longer one makes the server end the connection.
 	maxSubject = 2048
-	// shownFor is how long after the last permission violation Ready still tells of it; the events concerned are tried every deniedRetry.
-	shownFor    = time.Minute
-	deniedRetry = 5 * time.Second
 )
 
 var (
 	errNotConnected = retry.Reason(errors.New("not connected to the NATS server"), "disconnected")
 	errDisconnected = retry.Reason(errors.New("connection to the NATS server lost before the answer came"), "disconnected")
 	errTimeout      = retry.Reason(errors.New("no answer from the NATS server within ack_timeout"), "timeout")
+	errBadAnswer    = retry.Reason(errors.New("publish: the server's answer makes no sense"), "bad_answer")
 	errClosed       = errors.New("the sink is closed")
 )
 
@@ -106,13 +101,13 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Sink, error) 
 	s := &Sink{
 		cfg: cfg, wildcard: route.Wildcard(), ackTimeout: time.Duration(cfg.AckTimeout), log: log,
 		route: route, render: newRenderer(route, cfg.Mode, cfg.Stream), recheck: make(chan struct{}, 1),
-		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, idle: make(chan struct{}), stopped: make(chan struct{}),
+		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, complaints: map[string]complaint{}, idle: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if s.options, err = cfg.options(s.secretUnreadable); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	s.setHandlers()
-	s.metrics = newMetrics(reg)
+	s.metrics = newMetrics(reg, s.Ready)
 	return s, nil
 }
 
@@ -123,16 +118,6 @@ func (s *Sink) Limits() sink.Limits {
 
 // Lane implements sink.Sink.
 func (s *Sink) Lane(r *spool.Record) int { return int(r.Key % lanes) }
-
-// Ready says why events are not delivered at present; nil when they are. Safe for concurrent use.
-func (s *Sink) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.denied.err != nil && time.Since(s.denied.at) < shownFor {
-		return errors.Join(s.fault, s.denied.err)
-	}
-	return s.fault
-}
 
 // Send implements sink.Sink. FirstSent and Place are stamped when the batch is given to a connection, so a batch that was only refused here
 // has neither.
@@ -187,7 +172,7 @@ func (s *Sink) finish(seq uint64, why func(*sink.Batch) error) {
 	}
 }
 
-// finishAll ends the flights that match. Done is called without the mutex, because it may lead to anything of the publisher's.
+// finishAll ends the flights that match, which is asked under the mutex. Done is called without the mutex, because it may lead to anything of the publisher's.
 func (s *Sink) finishAll(match func(flight) bool, err error) int {
 	s.mu.Lock()
 	var found []*sink.Batch
@@ -235,21 +220,27 @@ func (s *Sink) answered(msg *nats.Msg) {
 	a, ok := parseAnswer(msg.Data)
 	switch {
 	case !ok:
-		s.finish(seq, func(*sink.Batch) error {
-			return retry.Reasonf("bad_answer", "publish: the server's answer makes no sense")
-		})
+		s.mu.Lock()
+		s.refuse(errBadAnswer)
+		s.mu.Unlock()
+		s.finish(seq, func(*sink.Batch) error { return errBadAnswer })
 	case a.code != 0:
 		s.finish(seq, func(b *sink.Batch) error {
 			c, err := answered(&a, &b.Records[0])
 			if c.check {
 				s.verifyAgain(err)
 			}
+			if c.refuses() {
+				s.mu.Lock()
+				s.refuse(err)
+				s.mu.Unlock()
+			}
 			return err
 		})
 	default:
 		// Also of a late answer to a batch that was given up: what the stream holds is known all the same.
 		s.mu.Lock()
-		s.newest = max(s.newest, a.seq)
+		s.newest, s.refused = max(s.newest, a.seq), nil
 		s.mu.Unlock()
 		if a.duplicate {
 			s.metrics.duplicates.Inc()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,8 +178,75 @@ func TestStreamRefuses(t *testing.T) {
 	if err := send(t, s, record("1")); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Ready(); err != nil {
+		t.Errorf("Ready: got %v, want nil: a rejected event says nothing about others", err)
+	}
 	if err := send(t, s, record("2")); err == nil || retry.ReasonOf(err) != "stream_full" || retry.Delay(err) == 0 || errors.As(err, &rejected) {
 		t.Errorf("full stream: got %v, want a delayed unmarked error", err)
+	}
+}
+
+// While the stream takes nothing Ready says why and so does the log, once; the next event that is taken ends it, and so does a loss of the connection.
+func TestTakesNothing(t *testing.T) {
+	srv := startServer(t, t.TempDir(), 0)
+	proxy := newProxy(t, strings.TrimPrefix(srv.URL(), "nats://"))
+	js, err := jetstream.New(dial(t, srv.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "FACTS", Subjects: []string{"contact.>"}, MaxMsgs: 1, Discard: jetstream.DiscardNew,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := testConfig(proxy.url())
+	c.AckTimeout = config.Duration(100 * time.Millisecond)
+	var log lines
+	s := start(t, c, zap.New(jsonCore(&log)), prometheus.NewRegistry())
+	eventually(t, s.Ready)
+	if err := send(t, s, record("fills it")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(reason string) {
+		t.Helper()
+		for i := range 3 {
+			if err := send(t, s, record(fmt.Sprint(i))); retry.ReasonOf(err) != reason {
+				t.Fatalf("got %v, want reason %s", err, reason)
+			}
+		}
+		if err := s.Ready(); retry.ReasonOf(err) != reason || testutil.ToFloat64(s.metrics.ready) != 0 {
+			t.Errorf("Ready: got %v, want reason %s and a stream_ready of 0", err, reason)
+		}
+		if got := strings.Count(log.String(), fmt.Sprintf(`"reason":%q`, reason)); got != 1 {
+			t.Errorf("got %d lines about %s, want one in\n%s", got, reason, &log)
+		}
+	}
+	refused("stream_full")
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(send(t, s, record("fits")), s.Ready()); err != nil || testutil.ToFloat64(s.metrics.ready) != 1 {
+		t.Errorf("after a purge: got %v, want it to be ready", err)
+	}
+	proxy.hold(true)
+	refused("timeout")
+	proxy.cut()
+	proxy.hold(false)
+	eventually(t, s.Ready)
+}
+
+// What each answer to a publish means for Ready: it is refused, or rejected alone, or the stream is looked at, or it is nothing at all.
+func TestRefuses(t *testing.T) {
+	var got []int
+	for code, c := range codes {
+		if c.refuses() {
+			got = append(got, code)
+		}
+	}
+	slices.Sort(got)
+	if want := []int{10002, 10008, 10009, 10023, 10028, 10047, 10077, 10122, 10167}; !slices.Equal(got, want) || !unclassified.refuses() {
+		t.Errorf("got %v, want %v and what is unknown", got, want)
 	}
 }
 

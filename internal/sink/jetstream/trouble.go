@@ -1,0 +1,87 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+)
+
+const (
+	// shownFor is how long after the last permission violation Ready still tells of it; the events concerned are tried every deniedRetry.
+	shownFor    = time.Minute
+	deniedRetry = 5 * time.Second
+	// complainEvery is the shortest time between two lines of the log about the same reason.
+	complainEvery = time.Minute
+)
+
+type violation struct {
+	err error
+	at  time.Time
+}
+
+// complaint is what was logged of one reason.
+type complaint struct {
+	at    time.Time
+	since int // not logged since
+}
+
+// Ready says why events are not delivered at present; nil when they are. Safe for concurrent use.
+func (s *Sink) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.denied.err != nil && time.Since(s.denied.at) < shownFor {
+		return errors.Join(s.denied.err, s.fault, s.refused)
+	}
+	return errors.Join(s.fault, s.refused)
+}
+
+// refuse takes note that the server took no event, though the stream is as it should be: it is full, the account's limits are reached, no
+// answer comes. The next event that is taken ends it, and they are tried until then. Under the mutex.
+func (s *Sink) refuse(err error) {
+	s.refused = err
+	s.complain("NATS does not take events, they wait", err)
+}
+
+// complain logs the first error of a reason and then one a minute, with how many there were: each event that waits makes one every few
+// seconds. Under the mutex.
+func (s *Sink) complain(message string, err error) {
+	reason, now := retry.ReasonOf(err), time.Now()
+	c := s.complaints[reason]
+	if now.Sub(c.at) < complainEvery {
+		c.since++
+	} else {
+		s.log.Error(message, zap.String("stream", s.cfg.Stream), zap.String("reason", reason), zap.Int("since_last_told", c.since), zap.Error(err))
+		c = complaint{at: now}
+	}
+	s.complaints[reason] = c
+}
+
+// deniedSubject finds the subject in "Permissions Violation for Publish to "a.b"" (nats-server, client.go): it is told nowhere else.
+var deniedSubject = regexp.MustCompile(`Publish to "([^"]+)"`)
+
+// asyncError hears what the server says about no request in particular. It tells of a publish that the user may not make in this way alone,
+// and never answers it: without this every such event would wait for its time-out, and nobody would know why.
+func (s *Sink) asyncError(err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		s.log.Warn("NATS reports an error", zap.Error(err))
+		return
+	}
+	s.metrics.permission.Inc()
+	fault := retry.Reason(fmt.Errorf("grant the bridge's NATS user what the server refused: %w", err), "permission")
+	s.mu.Lock()
+	news := s.denied.err == nil || s.denied.err.Error() != fault.Error()
+	s.denied = violation{fault, time.Now()}
+	s.mu.Unlock()
+	if news {
+		s.log.Error("NATS refuses for lack of permission", zap.Error(err))
+	}
+	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
+		s.finishAll(func(f flight) bool { return s.subject(&f.batch.Records[0]) == m[1] }, retry.After(fault, deniedRetry))
+	}
+}
