@@ -208,7 +208,7 @@ func (s *Sink) connected(conn *nats.Conn) {
 func (s *Sink) disconnected(err error) {
 	s.mu.Lock()
 	was, closed := s.fault, s.closed
-	s.fault, s.refused = errNotConnected, nil
+	s.fault, s.refused, s.denied = errNotConnected, nil, violation{}
 	s.abandon(errNotConnected)
 	s.mu.Unlock()
 	s.metrics.connected.Set(0)

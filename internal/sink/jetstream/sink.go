@@ -240,7 +240,8 @@ func (s *Sink) answered(msg *nats.Msg) {
 	default:
 		// Also of a late answer to a batch that was given up: what the stream holds is known all the same.
 		s.mu.Lock()
-		s.newest, s.refused = max(s.newest, a.seq), nil
+		s.newest = max(s.newest, a.seq)
+		s.taken(seq)
 		s.mu.Unlock()
 		if a.duplicate {
 			s.metrics.duplicates.Inc()

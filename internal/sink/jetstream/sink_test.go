@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -25,9 +26,14 @@ import (
 // custom runs a server that package embedded would not make; one in operator mode has no JetStream, which would need a system account.
 func custom(t *testing.T, o server.Options) string {
 	t.Helper()
+	return customServer(t, &o).ClientURL()
+}
+
+func customServer(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
 	o.Host, o.Port, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, t.TempDir(), true, true
 	o.JetStream = o.TrustedKeys == nil
-	s, err := server.NewServer(&o)
+	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +45,7 @@ func custom(t *testing.T, o server.Options) string {
 	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("server not ready")
 	}
-	return s.ClientURL()
+	return s
 }
 
 // TestStartsBeforeServer begins with nobody to connect to: sends fail at once and are worth retrying, and the sink finds the server.
@@ -149,6 +155,68 @@ func TestPermissionViolation(t *testing.T) {
 	if got := testutil.ToFloat64(s.metrics.permission); got != 1 {
 		t.Errorf("permission_violations_total: got %v, want 1", got)
 	}
+}
+
+// An outage for lack of permission is a few lines in the log, however many subjects it concerns, and is over when it is mended.
+func TestPermissionGranted(t *testing.T) {
+	o := &server.Options{}
+	grant := func(subjects ...string) {
+		o.Users = []*server.User{{Username: "bridge", Password: "pw", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: append(subjects, "$JS.API.>")},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	}
+	grant("contact.twilio.AC1.>")
+	srv := customServer(t, o)
+	c := testConfig(srv.ClientURL())
+	c.User, c.Password = "bridge", config.NewSecret("pw")
+	var log lines
+	s := start(t, c, zap.New(jsonCore(&log)), prometheus.NewRegistry())
+	eventually(t, s.Ready)
+	denied := func(agent string) spool.Record {
+		r := record(agent)
+		r.Header.Account, r.Header.Agent = "AC2", agent
+		return r
+	}
+	for _, agent := range []string{"WK1", "WK2", "WK3"} {
+		if err := send(t, s, denied(agent)); retry.ReasonOf(err) != "permission" {
+			t.Fatalf("got %v, want reason permission", err)
+		}
+	}
+	if got := strings.Count(log.String(), `"level":"error"`); got != 1 {
+		t.Errorf("got %d errors in the log, want one:\n%s", got, &log)
+	}
+	if err := send(t, s, record("allowed")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(); retry.ReasonOf(err) != "permission" {
+		t.Errorf("another subject's event was taken: got %v, want reason permission", err)
+	}
+	forever := func() {
+		s.mu.Lock()
+		s.denied.at = time.Now().Add(time.Hour)
+		s.mu.Unlock()
+	}
+	forever()
+	grant("contact.>")
+	next := o.Clone()
+	if err := srv.ReloadOptions(next); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return send(t, s, denied("WK3")) })
+	if err := s.Ready(); err != nil {
+		t.Errorf("an event was taken on the subject: got %v, want it to be ready", err)
+	}
+
+	s.asyncError(fmt.Errorf("%w: Permissions Violation for Subscription to x", nats.ErrPermissionViolation))
+	forever()
+	if err := s.Ready(); retry.ReasonOf(err) != "permission" {
+		t.Fatalf("got %v, want reason permission", err)
+	}
+	if err := s.conn.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s.Ready)
 }
 
 // TestStreamRefuses puts limits on the stream that only the stream's answer tells of.

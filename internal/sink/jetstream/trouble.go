@@ -13,16 +13,20 @@ import (
 )
 
 const (
-	// shownFor is how long after the last permission violation Ready still tells of it; the events concerned are tried every deniedRetry.
-	shownFor    = time.Minute
-	deniedRetry = 5 * time.Second
+	deniedRetry = 5 * time.Second // of events that the user may not publish
+	// shownFor is how long after the last permission violation Ready still tells of it: until the events concerned were tried once more,
+	// so that it does not come and go while others are taken.
+	shownFor = 2 * deniedRetry
 	// complainEvery is the shortest time between two lines of the log about the same reason.
 	complainEvery = time.Minute
 )
 
+// violation is what the server said to something that the user may not do. It is over when an event is taken on the subject, when the
+// connection is lost, and after shownFor.
 type violation struct {
-	err error
-	at  time.Time
+	err     error
+	at      time.Time
+	subject string // of the publish; empty: it was none
 }
 
 // complaint is what was logged of one reason.
@@ -74,14 +78,21 @@ func (s *Sink) asyncError(err error) {
 	}
 	s.metrics.permission.Inc()
 	fault := retry.Reason(fmt.Errorf("grant the bridge's NATS user what the server refused: %w", err), "permission")
-	s.mu.Lock()
-	news := s.denied.err == nil || s.denied.err.Error() != fault.Error()
-	s.denied = violation{fault, time.Now()}
-	s.mu.Unlock()
-	if news {
-		s.log.Error("NATS refuses for lack of permission", zap.Error(err))
-	}
+	subject := ""
 	if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
-		s.finishAll(func(f flight) bool { return s.subject(&f.batch.Records[0]) == m[1] }, retry.After(fault, deniedRetry))
+		subject = m[1]
+	}
+	s.mu.Lock()
+	s.denied = violation{fault, time.Now(), subject}
+	s.complain("NATS refuses for lack of permission", fault)
+	s.mu.Unlock()
+	s.finishAll(func(f flight) bool { return s.subject(&f.batch.Records[0]) == subject }, retry.After(fault, deniedRetry))
+}
+
+// taken ends what is told of refusals, since the server has taken the event of flight seq. Under the mutex.
+func (s *Sink) taken(seq uint64) {
+	s.refused = nil
+	if f, ok := s.flights[seq]; ok && s.denied.err != nil && s.subject(&f.batch.Records[0]) == s.denied.subject {
+		s.denied = violation{}
 	}
 }
