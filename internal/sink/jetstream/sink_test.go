@@ -226,12 +226,15 @@ func TestStreamRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: "FACTS", Subjects: []string{"contact.>"}, MaxMsgSize: 5000, MaxMsgs: 1, Discard: jetstream.DiscardNew,
-	}); err != nil {
+	limited := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"contact.>"}, MaxMsgs: 1, Discard: jetstream.DiscardNew}
+	if _, err := js.CreateStream(t.Context(), limited); err != nil {
 		t.Fatal(err)
 	}
 	s := connect(t, testConfig(srv.URL()))
+	limited.MaxMsgSize = 5000 // a stream that had it before would not be used at all
+	if _, err := js.UpdateStream(t.Context(), limited); err != nil {
+		t.Fatal(err)
+	}
 	large := record("large")
 	large.Data = []byte(`{"pad":"` + strings.Repeat("x", 5000) + `"}`)
 	var rejected *sink.Rejected

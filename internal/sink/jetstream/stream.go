@@ -81,6 +81,10 @@ func (c *Config) verify(have *jetstream.StreamConfig, wildcard string) error {
 		// Agents have few subjects and many events: the server would keep only the newest of each.
 		wrong("max_msgs_per_subject", "no limit", fmt.Sprint(have.MaxMsgsPerSubject), edit("--max-msgs-per-subject=-1"))
 	}
+	if have.MaxMsgSize > 0 && have.MaxMsgSize < maxBatch {
+		// What is larger could only be set aside.
+		wrong("max_msg_size", fmt.Sprintf("no limit, or %d or more", maxBatch), fmt.Sprint(have.MaxMsgSize), edit("--max-msg-size=-1"))
+	}
 	if have.SubjectTransform != nil {
 		wrong("subject_transform", "none", "one", "remove it, or name another stream")
 	}

@@ -172,6 +172,12 @@ func TestVerify(t *testing.T) {
 		{func(s *jetstream.StreamConfig) { s.Retention = jetstream.WorkQueuePolicy }, "retention: wanted limits, found WorkQueue"},
 		{func(s *jetstream.StreamConfig) { s.NoAck = true }, "no_ack"},
 		{func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 }, "max_msgs_per_subject"},
+		{func(s *jetstream.StreamConfig) { s.MaxMsgSize = 1 << 20 }, ""},
+		{func(s *jetstream.StreamConfig) { s.MaxMsgSize = -1 }, ""},
+		{
+			func(s *jetstream.StreamConfig) { s.MaxMsgSize = 1500 },
+			"max_msg_size: wanted no limit, or 1048576 or more, found 1500; run: nats stream edit FACTS --max-msg-size=-1, or name another stream",
+		},
 		{func(s *jetstream.StreamConfig) { s.Sealed = true }, "sealed"},
 		{func(s *jetstream.StreamConfig) { s.SubjectTransform = &jetstream.SubjectTransformConfig{} }, "subject_transform"},
 	}
