@@ -20,7 +20,8 @@ import (
 const (
 	requestTimeout = 5 * time.Second // of one request of the JetStream API
 	mismatchRetry  = 30 * time.Second
-	oldest         = "2.10.23" // the oldest server version that is supported
+	lookEvery      = time.Minute // on average: an operator may edit the stream at any time
+	oldest         = "2.10.23"   // the oldest server version that is supported
 )
 
 // setHandlers completes the options. The handlers of one connection run one after another on a goroutine of the client library.
@@ -105,8 +106,7 @@ func (s *Sink) session(ctx context.Context) error {
 	// One sweep for all flights; a time-out is at most a quarter late.
 	sweep := time.NewTicker(s.ackTimeout / 4)
 	defer sweep.Stop()
-	again := time.NewTimer(mismatchRetry) // set when the stream could not be verified
-	again.Stop()
+	again := time.NewTimer(s.lookEvery) // until the next look at the stream
 	defer again.Stop()
 	backoff := retry.Backoff{Base: 250 * time.Millisecond, Cap: 5 * time.Second}
 	for {
@@ -124,20 +124,22 @@ func (s *Sink) session(ctx context.Context) error {
 		if !conn.IsConnected() {
 			continue // connected will tell
 		}
-		switch err := s.verifyStream(ctx, conn, js); {
+		wait := s.lookEvery/2 + time.Duration(retry.Jitter()*float64(s.lookEvery))
+		switch err := s.verifyStream(ctx, js); {
 		case err == nil:
 			backoff = retry.Backoff{Base: 250 * time.Millisecond, Cap: 5 * time.Second}
 		case retry.IsPermanent(err):
-			again.Reset(mismatchRetry)
+			wait = mismatchRetry
 		default:
-			again.Reset(backoff.Next(-1, retry.Jitter))
+			wait = backoff.Next(-1, retry.Jitter)
 		}
+		again.Reset(wait)
 	}
 }
 
-// verifyStream makes the sink ready, or says in Ready why it is not.
-func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.JetStream) error {
-	s.checkVersion(conn.ConnectedServerVersion())
+// verifyStream makes the sink ready, or says in Ready why it is not. A look that only failed does not stop a sink that is ready: what
+// becomes of the events says more.
+func (s *Sink) verifyStream(ctx context.Context, js jetstream.JetStream) error {
 	ctx, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
 	s.mu.Lock()
@@ -151,6 +153,10 @@ func (s *Sink) verifyStream(ctx context.Context, conn *nats.Conn, js jetstream.J
 	defer s.mu.Unlock()
 	if errors.Is(context.Cause(ctx), errNotConnected) {
 		return nil // the connection was lost meanwhile: what was found is out of date, and connected leads here again
+	}
+	if err != nil && s.fault == nil && !retry.IsPermanent(err) {
+		s.complain("NATS stream cannot be looked at, events are sent on", err)
+		return err
 	}
 	if err != nil {
 		if s.fault == nil || s.fault.Error() != err.Error() {
@@ -200,6 +206,7 @@ func (s *Sink) wake() {
 func (s *Sink) connected(conn *nats.Conn) {
 	s.metrics.connected.Set(1)
 	s.log.Info("NATS connected", zap.String("server", conn.ConnectedUrlRedacted()), zap.String("version", conn.ConnectedServerVersion()))
+	s.checkVersion(conn.ConnectedServerVersion())
 	s.wake()
 }
 

@@ -92,6 +92,13 @@ func start(t *testing.T, c Config, log *zap.Logger, reg prometheus.Registerer) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, s)
+	return s
+}
+
+// run connects s and closes it at the end of the test.
+func run(t *testing.T, s *Sink) {
+	t.Helper()
 	s.Connect(t.Context())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -100,7 +107,6 @@ func start(t *testing.T, c Config, log *zap.Logger, reg prometheus.Registerer) *
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return s
 }
 
 // eventually waits until what succeeds.

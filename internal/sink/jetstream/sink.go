@@ -38,6 +38,7 @@ type Sink struct {
 	wildcard   string
 	options    nats.Options
 	ackTimeout time.Duration
+	lookEvery  time.Duration
 	log        *zap.Logger
 	metrics    *Metrics
 	route      *sink.Route
@@ -99,7 +100,7 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Sink, error) 
 		return nil, fmt.Errorf("nats: subject: %w", err)
 	}
 	s := &Sink{
-		cfg: cfg, wildcard: route.Wildcard(), ackTimeout: time.Duration(cfg.AckTimeout), log: log,
+		cfg: cfg, wildcard: route.Wildcard(), ackTimeout: time.Duration(cfg.AckTimeout), lookEvery: lookEvery, log: log,
 		route: route, render: newRenderer(route, cfg.Mode, cfg.Stream), recheck: make(chan struct{}, 1),
 		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, complaints: map[string]complaint{}, idle: make(chan struct{}), stopped: make(chan struct{}),
 	}

@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 func TestStreamCreated(t *testing.T) {
@@ -142,12 +144,80 @@ func TestVerificationOfALostConnection(t *testing.T) {
 			s.disconnected(nil)
 			return found
 		}
-		if err := s.verifyStream(t.Context(), s.conn, meanwhile{js, lose}); err != nil {
+		if err := s.verifyStream(t.Context(), meanwhile{js, lose}); err != nil {
 			t.Errorf("found %v: got %v, want nothing to be made of it", found, err)
 		}
 		if got := s.Ready(); retry.ReasonOf(got) != "disconnected" {
 			t.Errorf("found %v: Ready: got %v, want it to be disconnected", found, got)
 		}
+	}
+}
+
+// An operator edits the stream while events are sent: its duplicate window counts from then on, and what no longer fits stops the sink.
+func TestStreamEdited(t *testing.T) {
+	srv := startServer(t, t.TempDir(), 0)
+	js, err := jetstream.New(dial(t, srv.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	existing := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"contact.>"}, Duplicates: time.Hour}
+	if _, err := js.CreateStream(t.Context(), existing); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(testConfig(srv.URL()), zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.lookEvery = 20 * time.Millisecond
+	run(t, s)
+	eventually(t, s.Ready)
+	old := func() error { // a batch that the server remembers for an hour or not at all
+		answers := make(chan error, 1)
+		b := sink.NewBatch(0, []spool.Record{record("x")}, func(_ *sink.Batch, err error) { answers <- err })
+		b.FirstSent, b.Place = time.Now().Add(-10*time.Minute), s.Mark(nil)
+		b.Out()
+		s.Send(b)
+		return answer1(t, answers)
+	}
+	if err := old(); err != nil {
+		t.Errorf("within the duplicate window: got %v", err)
+	}
+	edit := func(change func()) {
+		t.Helper()
+		change()
+		if _, err := js.UpdateStream(t.Context(), existing); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func() { existing.Duplicates = 5 * time.Minute })
+	eventually(t, func() error {
+		if err := old(); !errors.Is(err, sink.ErrUnsure) {
+			return fmt.Errorf("after a shorter duplicate window: got %v, want ErrUnsure", err)
+		}
+		return nil
+	})
+	edit(func() { existing.Subjects = []string{"other.>"} })
+	eventually(t, func() error {
+		if err := s.Ready(); retry.ReasonOf(err) != "stream_mismatch" {
+			return fmt.Errorf("Ready after other subjects: got %v, want stream_mismatch", err)
+		}
+		return nil
+	})
+}
+
+// A look that was not answered says nothing of the events, which are taken.
+func TestLookFails(t *testing.T) {
+	s := connect(t, testConfig(startServer(t, t.TempDir(), 0).URL()))
+	js, err := jetstream.New(s.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("no answer")
+	if err := s.verifyStream(t.Context(), meanwhile{js, func() error { return failed }}); !errors.Is(err, failed) {
+		t.Errorf("got %v, want the failure", err)
+	}
+	if err := errors.Join(s.Ready(), send(t, s, record("x"))); err != nil {
+		t.Errorf("got %v, want events to be sent on", err)
 	}
 }
 
