@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
@@ -47,13 +48,17 @@ var readyCodes = []struct {
 	{"spool_corrupt", true},
 	{"spool_smaller", true},
 	{"spool_forgotten", true},
+	{"broker_lost_confirmed", true},
 	{"raw_payloads", true},
 	{"dead_letters", true},
 	{"dead_letters_dropped", true},
 	{"dead_letters_failing", true},
 }
 
-const sinkPrefix = "sink_"
+const (
+	sinkPrefix = "sink_"
+	lostShown  = 24 * time.Hour // how long /readyz tells that a broker had lost events: nothing mends it, and somebody should know
+)
 
 func (r *readiness) reasons() []admin.Reason {
 	count := map[string]int{}
@@ -95,6 +100,11 @@ func (r *readiness) reasons() []admin.Reason {
 		count["spool_smaller"] = 1
 	}
 	count["spool_forgotten"] = len(disk.Forgotten)
+	for _, one := range s.Sinks {
+		if !one.LostAt.IsZero() && time.Since(one.LostAt) < lostShown {
+			count["broker_lost_confirmed"]++
+		}
+	}
 	count["raw_payloads"] = r.raw
 	letters := r.letters.Status()
 	count["dead_letters"], count["dead_letters_dropped"] = letters.Held, letters.Dropped

@@ -268,6 +268,36 @@ func TestReadinessTellsWhoIsRefused(t *testing.T) {
 	}
 }
 
+// A stream deleted while the bridge runs is made anew, and that confirmed events are gone is counted and noted.
+func TestReadinessTellsOfALostStream(t *testing.T) {
+	sim := simulate(t, "--workers", "1", "--rate", "50")
+	p := start(t, "run", "-c", configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), ""))
+	health := p.healthURL(t)
+	connection, err := nats.Connect(p.logged(t, "the broker runs in this process")["url"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	eventually(t, "events are published", func() bool {
+		_, text := get(t, health+"/metrics")
+		return regexp.MustCompile(`(?m)^taskbridge_published_total\{.*\} [1-9]`).MatchString(text)
+	})
+	const note = `{"code":"broker_lost_confirmed","count":1,"note":true}`
+	if _, body := get(t, health+"/readyz"); strings.Contains(body, note) {
+		t.Errorf("before: got %s", body)
+	}
+	if _, err := connection.Request("$JS.API.STREAM.DELETE.FACTS", nil, patience); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "/readyz is 200 with a note", func() bool {
+		status, body := get(t, health+"/readyz")
+		return status == 200 && strings.Contains(body, note)
+	})
+	if _, text := get(t, health+"/metrics"); !regexp.MustCompile(`(?m)^taskbridge_broker_lost_total\{.*\} 1$`).MatchString(text) {
+		t.Errorf("broker_lost_total: want 1 in\n%s", text)
+	}
+}
+
 func TestWarnsOfTooFewFiles(t *testing.T) {
 	limit, known := fileDescriptors()
 	if !known {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -105,6 +106,53 @@ func runFor(t *testing.T, s *plainSink, f Feed, log spool.Log, d time.Duration) 
 		t.Error("the sink was not closed")
 	}
 	return err
+}
+
+// lossySink is a broker that has lost what it had confirmed, which it reports once.
+type lossySink struct {
+	plainSink
+	reported bool
+}
+
+func (s *lossySink) Send(b *sink.Batch) {
+	if !s.reported {
+		s.reported = true
+		b.Done(fmt.Errorf("stream re-created: %w", sink.ErrBrokerLost))
+		return
+	}
+	s.plainSink.Send(b)
+}
+
+// A loss that the sink finds while it sends is counted and shown, and what was to be sent is.
+func TestBrokerLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, reg, log := &lossySink{}, prometheus.NewRegistry(), spool.NewMemory(spool.MemoryOptions{})
+		b, err := New(Options{BridgeID: "b", Drain: 10 * time.Second}, map[string]Feed{"quiet": quiet}, log, map[string]sink.Sink{"lossy": s}, &letterBox{}, zap.NewNop(), reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Status().Sinks["lossy"].LostAt; !got.IsZero() {
+			t.Errorf("at the start: got a loss at %v", got)
+		}
+		if err := b.SetRoster(map[string][]source.Agent{"quiet": []source.Agent{{ID: "A", Source: "quiet"}}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if got := b.Status().Sinks["lossy"].LostAt; got.Before(start) {
+			t.Errorf("LostAt: got %v, want it after %v", got, start)
+		}
+		if got := testutil.ToFloat64(b.publishers[0].meters.brokerLost); got != 1 {
+			t.Errorf("broker_lost_total: got %v, want 1", got)
+		}
+		if first := s.stored[0].Header.Type; first != event.SessionReady {
+			t.Errorf("first stored: got %s, want %s, which was sent when the loss was found", first, event.SessionReady)
+		}
+	})
 }
 
 // TestRunStopsInOrder: sessions are renewed without a gap while it runs; at the end planned gaps are told and delivered, then the sink is closed.

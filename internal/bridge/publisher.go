@@ -54,6 +54,7 @@ type publisher struct {
 	saving   bool
 	failed   bool // the last save
 	answers  []answer
+	lostAt   time.Time // when the broker was last found to have lost what it had confirmed
 	answered chan struct{}
 	idle     chan struct{} // signalled whenever nothing is left to deliver
 }
@@ -212,6 +213,9 @@ func (p *publisher) collect() {
 		case errors.Is(a.err, sink.ErrUnsure):
 			p.unsure = true
 			p.retryLater(l, 0)
+		case errors.Is(a.err, sink.ErrBrokerLost):
+			p.brokerLost(a.err)
+			p.retryLater(l, 0)
 		default:
 			p.meters.retries.Inc()
 			p.logger.Debug("publish failed, will be sent again", zap.String("sink", p.name), zap.Error(a.err))
@@ -231,6 +235,15 @@ func (p *publisher) delivered(records []spool.Record) {
 	p.meters.published.Add(float64(len(records)))
 }
 
+// brokerLost raises the alarm: events that consumers were to find on the broker are gone there. They are gone here too.
+func (p *publisher) brokerLost(err error) {
+	p.meters.brokerLost.Inc()
+	p.logger.Error("the broker's log was re-created or cut: events it had confirmed are gone there", zap.String("sink", p.name), zap.Error(err))
+	p.mu.Lock()
+	p.lostAt = p.now()
+	p.mu.Unlock()
+}
+
 // drained returns when nothing is left to deliver, or with what is left when ctx ends.
 func (p *publisher) drained(ctx context.Context) error {
 	for {
@@ -248,7 +261,9 @@ func (p *publisher) drained(ctx context.Context) error {
 
 func (p *publisher) status() SinkStatus {
 	records, bytes, oldest := p.cursor.Pending()
-	return SinkStatus{Unconfirmed: records, Bytes: bytes, Oldest: oldest}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return SinkStatus{Unconfirmed: records, Bytes: bytes, Oldest: oldest, LostAt: p.lostAt}
 }
 
 // measure runs on the publisher's goroutine: it reads what is that goroutine's own.

@@ -21,6 +21,7 @@ type SinkStatus struct {
 	Unconfirmed int   // events accepted and not confirmed by the broker
 	Bytes       int64 // of their data
 	Oldest      event.Instant
+	LostAt      time.Time // when the broker was last found to have lost what it had confirmed; zero: never
 }
 
 // states lists what [Status] counts, for metrics.

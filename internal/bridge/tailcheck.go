@@ -96,8 +96,7 @@ func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[spool.P
 	switch {
 	case lost:
 		clear(found)
-		p.meters.brokerLost.Inc()
-		p.logger.Error("the broker's log was re-created or cut: events it had confirmed are gone there", zap.String("sink", p.name), zap.Error(err))
+		p.brokerLost(err)
 	case err != nil:
 		return nil, err
 	}

@@ -23,7 +23,8 @@ type Sink interface {
 	// Send starts b and returns; b.Done is called exactly once per Send, from any goroutine, also inside Send. At the first Send
 	// of a batch the sink stamps b.FirstSent and b.Place. One goroutine calls Send.
 	//
-	// Errors reported by Done: unmarked means worth retrying for ever (retry.After: not before); [ErrUnsure]; [Rejected].
+	// Errors reported by Done: unmarked means worth retrying for ever (retry.After: not before); [ErrUnsure]; [Rejected]; [ErrBrokerLost], once
+	// per loss, for a batch that was not sent and is to be sent again.
 	Send(b *Batch)
 	// Mark is the place from which Landed must look so that it sees whatever of the open batches was stored. open is every batch sent and
 	// not done, also those waiting for a retry.
@@ -82,7 +83,7 @@ func (b *Batch) Done(err error) {
 // anything again.
 var ErrUnsure = errors.New("may be stored, and the broker no longer recognises a repeat")
 
-// ErrBrokerLost says that the broker's log was re-created or ends before the mark.
+// ErrBrokerLost says that the broker's log was re-created or ends before the mark, or before what it had confirmed.
 var ErrBrokerLost = errors.New("the broker's log was re-created or ends before the last confirmed place")
 
 // Rejected says that nothing of the batch was stored and that the named records never will be. None named: one of them is to blame, and

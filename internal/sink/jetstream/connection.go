@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -165,16 +166,17 @@ func (s *Sink) verifyStream(ctx context.Context, js jetstream.JetStream) error {
 		s.fault = err
 		return err
 	}
-	if created := info.Created.UnixNano(); s.created == created && info.State.LastSeq < confirmed {
-		s.log.Error("NATS stream ends before what it had confirmed: the server lost events", zap.String("stream", s.cfg.Stream),
-			zap.Uint64("confirmed", confirmed), zap.Uint64("last", info.State.LastSeq))
-	} else if s.created != 0 && s.created != created {
-		s.log.Error("NATS stream was re-created: what it had confirmed is gone there", zap.String("stream", s.cfg.Stream))
+	created := info.Created.UnixNano()
+	switch {
+	case s.created == created && info.State.LastSeq < confirmed:
+		s.lost = fmt.Errorf("stream %s ends at %d, before %d that it had confirmed: %w", s.cfg.Stream, info.State.LastSeq, confirmed, sink.ErrBrokerLost)
+	case s.created != created && s.created != 0:
+		s.lost = fmt.Errorf("stream %s was re-created at %v: %w", s.cfg.Stream, info.Created, sink.ErrBrokerLost)
 	}
-	if s.created != info.Created.UnixNano() || info.State.LastSeq < confirmed {
+	if s.created != created || info.State.LastSeq < confirmed {
 		s.newest = 0 // the sequences begin anew
 	}
-	s.created, s.newest, s.window = info.Created.UnixNano(), max(s.newest, info.State.LastSeq), info.Config.Duplicates
+	s.created, s.newest, s.window = created, max(s.newest, info.State.LastSeq), info.Config.Duplicates
 	if s.fault != nil {
 		s.log.Info("NATS stream is ready", zap.String("stream", s.cfg.Stream), zap.Strings("subjects", info.Config.Subjects),
 			zap.Int("replicas", info.Config.Replicas), zap.Duration("duplicate_window", info.Config.Duplicates))

@@ -43,7 +43,14 @@ func (s *Sink) Mark(open []*sink.Batch) []byte {
 
 // Landed implements sink.Sink. Like Send it does not wait for the server: while that cannot be reached, or the stream is not usable, it
 // returns an error. With a nil mark it finds nothing, and the next Mark is the stream's end as of the last look at it.
-func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) error {
+func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) (err error) {
+	defer func() {
+		if errors.Is(err, sink.ErrBrokerLost) { // reported with this, so not by the next Send too
+			s.mu.Lock()
+			s.lost = nil
+			s.mu.Unlock()
+		}
+	}()
 	s.mu.Lock()
 	fault, conn := s.fault, s.conn
 	s.mu.Unlock()

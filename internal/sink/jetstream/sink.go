@@ -55,6 +55,7 @@ type Sink struct {
 	inbox      string // where the connection's answers come in
 	created    int64  // of the stream, ns since 1970: a re-created stream has another
 	window     time.Duration
+	lost       error  // wraps sink.ErrBrokerLost until that was reported
 	newest     uint64 // highest stream sequence known
 	seq        uint64 // of the last publish
 	flights    map[uint64]flight
@@ -132,6 +133,8 @@ func (s *Sink) Send(b *sink.Batch) {
 		err = errClosed
 	case s.fault != nil:
 		err = s.fault
+	case s.lost != nil:
+		err, s.lost = s.lost, nil
 	case !b.FirstSent.IsZero() && now.Sub(b.FirstSent) > s.window/10*8:
 		// The window begins when the server stored the first copy, at the earliest when it was sent. The rest of the window is for the way.
 		err = sink.ErrUnsure

@@ -342,10 +342,12 @@ func TestStreamDeleted(t *testing.T) {
 		t.Errorf("without a stream: got %v, want reason no_stream", err)
 	}
 	eventually(t, s.Ready)
-	b.Out()
-	s.Send(b)
-	if err := answer1(t, answers); err != nil {
-		t.Fatal(err)
+	for _, want := range []error{sink.ErrBrokerLost, nil} { // the loss is reported once
+		b.Out()
+		s.Send(b)
+		if err := answer1(t, answers); !errors.Is(err, want) {
+			t.Fatalf("got %v, want %v", err, want)
+		}
 	}
 	// b was first sent into the old stream, so its place is there, and asking from there must tell that it is gone.
 	if got := s.Mark([]*sink.Batch{b}); string(got) != string(before) {
@@ -353,6 +355,67 @@ func TestStreamDeleted(t *testing.T) {
 	}
 	if err := s.Landed(t.Context(), before, nil); !errors.Is(err, sink.ErrBrokerLost) {
 		t.Errorf("Landed: got %v, want ErrBrokerLost", err)
+	}
+}
+
+// Whatever becomes of confirmed events behind the sink's back, and however that is found, is reported once.
+func TestBrokerLost(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		lose func(t *testing.T, s *Sink, js jetstream.JetStream)
+	}{
+		{"re-created", func(t *testing.T, s *Sink, js jetstream.JetStream) {
+			if err := js.DeleteStream(t.Context(), "FACTS"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.CreateStream(t.Context(), s.cfg.streamConfig(s.wildcard)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"cut", func(_ *testing.T, s *Sink, _ jetstream.JetStream) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.newest += 10 // as if a server came back without the last ten
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := startServer(t, t.TempDir(), 0)
+			js, err := jetstream.New(dial(t, srv.URL()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := connect(t, testConfig(srv.URL()))
+			if err := send(t, s, record("1")); err != nil {
+				t.Fatal(err)
+			}
+			look := func() {
+				t.Helper()
+				if err := s.verifyStream(t.Context(), js); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mark := s.Mark(nil)
+			test.lose(t, s, js)
+			look()
+			if err := send(t, s, record("2")); !errors.Is(err, sink.ErrBrokerLost) {
+				t.Errorf("got %v, want ErrBrokerLost", err)
+			}
+			look()
+			if err := send(t, s, record("2")); err != nil {
+				t.Errorf("sent again: got %v", err)
+			}
+			test.lose(t, s, js)
+			if test.name == "cut" {
+				mark = s.Mark(nil)
+			}
+			look()
+			if err := s.Landed(t.Context(), mark, nil); !errors.Is(err, sink.ErrBrokerLost) {
+				t.Errorf("Landed: got %v, want ErrBrokerLost", err)
+			}
+			if err := send(t, s, record("3")); err != nil {
+				t.Errorf("after Landed had reported it: got %v", err)
+			}
+		})
 	}
 }
 
