@@ -134,7 +134,7 @@ func TestBrokerLost(t *testing.T) {
 		if got := b.Status().Sinks["lossy"].LostAt; !got.IsZero() {
 			t.Errorf("at the start: got a loss at %v", got)
 		}
-		if err := b.SetRoster(map[string][]source.Agent{"quiet": []source.Agent{{ID: "A", Source: "quiet"}}}); err != nil {
+		if err := b.SetRoster(map[string][]source.Agent{"quiet": {{ID: "A", Source: "quiet"}}}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
