@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,7 +31,7 @@ type Stored struct {
 }
 
 // Follow reads the stream that cfg names and hands over each message once and in order, until ctx ends (the error is nil then), take fails, or
-// the stream cannot be read. It stores nothing on the server but an ephemeral consumer, acknowledges nothing and changes nothing. After a
+// the stream cannot be read, as when it was deleted meanwhile. It stores nothing on the server but an ephemeral consumer, acknowledges nothing and changes nothing. After a
 // loss of the connection it goes on where it was. cfg is valid, with a URL.
 //
 // The user needs these permissions: publish to $JS.API.STREAM.INFO.<stream>, $JS.API.CONSUMER.CREATE.<stream>.>,
@@ -62,17 +63,23 @@ func Follow(ctx context.Context, cfg Config, from Start, log *zap.Logger, take f
 	if err != nil {
 		return fmt.Errorf("jetstream: %w", err)
 	}
-	consumer, err := newConsumer(ctx, js, cfg.Stream, from)
+	stream, consumer, err := newConsumer(ctx, js, cfg.Stream, from)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { watchStream(ctx, stream, cancel) })
+	defer watch.Wait()
+	defer cancel(nil)
 	defer func() { // without it the server would keep the consumer until its InactiveThreshold
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		if err := js.DeleteConsumer(ctx, cfg.Stream, consumer.CachedInfo().Name); err != nil {
+		err := js.DeleteConsumer(ctx, cfg.Stream, consumer.CachedInfo().Name)
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			log.Info("the ephemeral consumer is left to the server to remove", zap.Error(err))
 		}
 	}()
@@ -86,6 +93,8 @@ func Follow(ctx context.Context, cfg Config, from Start, log *zap.Logger, take f
 	for {
 		m, err := messages.Next()
 		switch {
+		case errors.Is(context.Cause(ctx), errStreamGone):
+			return fmt.Errorf("stream %s: %w", cfg.Stream, errStreamGone)
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
@@ -97,7 +106,33 @@ func Follow(ctx context.Context, cfg Config, from Start, log *zap.Logger, take f
 	}
 }
 
-func newConsumer(ctx context.Context, js jetstream.JetStream, stream string, from Start) (jetstream.Consumer, error) {
+// watchEvery is how often a reader looks whether its stream is still there.
+const watchEvery = 2 * time.Second
+
+var errStreamGone = errors.New("it was deleted while it was read: begin again when a bridge has created it")
+
+// watchStream ends the reading when the stream is gone, until ctx ends. The client library would try for ever to make another consumer, and in a
+// stream that was created anew it would wait for the old one's next sequence.
+func watchStream(ctx context.Context, stream jetstream.Stream, end context.CancelCauseFunc) {
+	created := stream.CachedInfo().Created
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		request, cancel := context.WithTimeout(ctx, requestTimeout)
+		info, err := stream.Info(request)
+		cancel()
+		if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && !info.Created.Equal(created) {
+			end(errStreamGone)
+		}
+	}
+}
+
+func newConsumer(ctx context.Context, js jetstream.JetStream, name string, from Start) (jetstream.Stream, jetstream.Consumer, error) {
 	c := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, InactiveThreshold: time.Minute}
 	switch {
 	case from.Oldest:
@@ -107,14 +142,18 @@ func newConsumer(ctx context.Context, js jetstream.JetStream, stream string, fro
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	consumer, err := js.OrderedConsumer(ctx, stream, c)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return nil, fmt.Errorf("stream %s does not exist on this server: a bridge creates it at its first connection", stream)
-	case err != nil:
-		return nil, fmt.Errorf("read stream %s: %w", stream, err)
+	stream, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil, fmt.Errorf("stream %s does not exist on this server: a bridge creates it at its first connection", name)
 	}
-	return consumer, nil
+	if err != nil {
+		return nil, nil, fmt.Errorf("read stream %s: %w", name, err)
+	}
+	consumer, err := stream.OrderedConsumer(ctx, c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read stream %s: %w", name, err)
+	}
+	return stream, consumer, nil
 }
 
 // structured is the message as an event in structured mode. In binary mode its attributes are headers.

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,45 @@ func TestFollowGoesOnAfterARestart(t *testing.T) {
 	eventually(t, func() error { return send(t, s, record("b")) }) // until the sink has noticed both the end and the new beginning
 	if got := f.next(t); got != "b" {
 		t.Errorf("after the restart: got %q, want b", got)
+	}
+}
+
+// A reader of a stream that is deleted says so and ends, also when there is a new one of its name at once.
+func TestFollowEndsWithItsStream(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		t.Run(fmt.Sprintf("anew=%t", anew), func(t *testing.T) {
+			srv := startServer(t, t.TempDir(), 0)
+			c := testConfig(srv.URL())
+			js, err := jetstream.New(dial(t, srv.URL()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"contact.>"}}
+			if _, err := js.CreateStream(t.Context(), settings); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.Publish(t.Context(), "contact.x", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			f := follow(t, c, Start{Oldest: true})
+			<-f.bodies
+			if err := js.DeleteStream(t.Context(), "FACTS"); err != nil {
+				t.Fatal(err)
+			}
+			if anew {
+				if _, err := js.CreateStream(t.Context(), settings); err != nil {
+					t.Fatal(err)
+				}
+			}
+			select {
+			case err := <-f.ended:
+				if !errors.Is(err, errStreamGone) || !strings.Contains(err.Error(), "stream FACTS: it was deleted") {
+					t.Errorf("got %v, want it to say that the stream is gone", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("it goes on")
+			}
+		})
 	}
 }
 
