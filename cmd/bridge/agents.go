@@ -67,6 +67,9 @@ heard, be it by a heartbeat, her open gaps, the age of her session's token and w
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per agent and line")
 	completeFrom(cmd, "state", agentStates...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if states != nil && len(states) == 0 {
+			return usageError{fmt.Errorf("--state: missing; one or more of %s", strings.Join(agentStates, ", "))}
+		}
 		for _, s := range states {
 			if !slices.Contains(agentStates, s) {
 				return usageError{fmt.Errorf("--state %s: not one of %s", s, strings.Join(agentStates, ", "))}

@@ -93,6 +93,28 @@ func TestLogLevelOfARunningBridge(t *testing.T) {
 	p.stderr.line(t, `"level":"debug"`)
 }
 
+func TestAdminClientUsage(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--admin", "http://127.0.0.1:8081"}, "--admin http://127.0.0.1:8081: not a loopback address with a port"},
+		{[]string{"--admin", "192.0.2.1:8081"}, "--admin 192.0.2.1:8081: not a loopback address with a port"},
+		{[]string{"--admin", "127.0.0.1"}, "--admin 127.0.0.1: not a loopback address with a port"},
+		{[]string{"--admin", "off"}, "--admin off: not a loopback address with a port"},
+	} {
+		for _, command := range []string{"agents", "loglevel"} {
+			if code, stdout, stderr := exec(t, append([]string{command}, test.args...)...); code != 2 || stdout != "" || !strings.HasPrefix(stderr, test.want) {
+				t.Errorf("%s %v: got exit code %d, %q and %s, want 2 and %q", command, test.args, code, stdout, stderr, test.want)
+			}
+		}
+	}
+	code, stdout, stderr := exec(t, "agents", "--state", "")
+	if want := "--state: missing; one or more of connecting, live, renewing, lost, refused\n"; code != 2 || stdout != "" || stderr != want {
+		t.Errorf("got exit code %d, %q and %s, want 2 and %q", code, stdout, stderr, want)
+	}
+}
+
 func TestAdminListenerOff(t *testing.T) {
 	t.Setenv("BRIDGE_TEST_SECRET", "hunter2")
 	file := write(t, t.TempDir(), "bridge.yaml", good+"admin: {listen: off}\n")

@@ -23,16 +23,18 @@ func adminFlags(cmd *cobra.Command) func() (admin.Client, error) {
 			Admin admin.Config `yaml:"admin"`
 		}
 		c.Admin.SetDefaults()
-		if *file != "" && *address == "" {
+		if *address != "" {
+			c.Admin.Listen = *address
+			if c.Admin.Listen == admin.Off || c.Admin.Validate() != nil {
+				return admin.Client{}, usageError{fmt.Errorf("--admin %s: not a loopback address with a port, such as 127.0.0.1:8081 or [::1]:8081", *address)}
+			}
+		} else if *file != "" {
 			if err := config.LoadPart(*file, &c); err != nil {
 				return admin.Client{}, usageError{err}
 			}
 		}
 		if c.Admin.Listen == admin.Off {
 			return admin.Client{}, usageError{fmt.Errorf("%s: admin.listen is off: that bridge has no admin listener", *file)}
-		}
-		if *address != "" {
-			c.Admin.Listen = *address
 		}
 		return admin.Client{Address: c.Admin.Listen}, nil
 	}

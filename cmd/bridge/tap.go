@@ -17,6 +17,9 @@ import (
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 )
 
+// quietAfter is how many events may pass a tap without a match before it says so, once: an id with a typing error matches nothing, silently.
+const quietAfter = 100
+
 // tapFlags are what the command line says.
 type tapFlags struct {
 	file, sink, url, stream string
@@ -74,13 +77,18 @@ func (f *tapFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	out, log := cmd.OutOrStdout(), newLogger(loggingConfig{Level: "info", Format: "console"}, cmd.ErrOrStderr())
+	var unmatched unmatched
 	return jetstream.Follow(cmd.Context(), server, from, log, func(m jetstream.Stored) error {
 		e, _, err := event.ParseStructured(m.Body)
 		if err != nil {
 			log.Warn("a message on the stream is no event", zap.String("subject", m.Subject), zap.Int("bytes", len(m.Body)))
 			return nil
 		}
-		if !f.filter.match(e) {
+		matches := f.filter.match(e)
+		if unmatched.saw(matches) {
+			log.Info("no event has matched so far: are the ids and types those of this stream?", zap.Int("others", quietAfter))
+		}
+		if !matches {
 			return nil
 		}
 		if !f.asJSON {
@@ -94,6 +102,18 @@ func (f *tapFlags) run(cmd *cobra.Command) error {
 		_, err = fmt.Fprintln(out, line.String())
 		return err
 	})
+}
+
+// unmatched counts the events before the first that matches.
+type unmatched int
+
+// saw reports whether it is time to say that nothing has matched, which is once.
+func (u *unmatched) saw(matches bool) bool {
+	if matches {
+		*u = quietAfter // whatever comes now, something has
+	}
+	*u++
+	return *u == quietAfter
 }
 
 func (f *tapFlags) start(now time.Time) (jetstream.Start, error) {
@@ -152,6 +172,9 @@ type tapFilter struct {
 }
 
 func (f *tapFilter) check() error {
+	if f.types != nil && len(f.types) == 0 {
+		return fmt.Errorf("--type: missing; one or more of %s", strings.Join(typeFilters(), ", "))
+	}
 	for _, t := range f.types {
 		if !slices.Contains(typeFilters(), t) {
 			return fmt.Errorf("--type %s: not one of %s", t, strings.Join(typeFilters(), ", "))

@@ -26,11 +26,16 @@ func TestTap(t *testing.T) {
 	}
 	document := start(t, "tap", "--url", url, "--stream", "FACTS", "--since", "1h", "--type", "reservation,agent.activity_changed", "--agent", sim.Workers[1], "--json")
 	document.stdout.line(t, `"taskbridge.reservation.`)
-	for _, tap := range []*program{text, document} {
+	nobody := start(t, "tap", "--url", url, "--stream", "FACTS", "--from-start", "--agent", "nobody")
+	nobody.stderr.line(t, "no event has matched so far")
+	for _, tap := range []*program{text, document, nobody} {
 		tap.stop()
 		if err := tap.wait(t); err != nil {
 			t.Errorf("after a signal: got %v, want nil", err)
 		}
+	}
+	if nobody.stdout.String() != "" || strings.Count(nobody.stderr.String(), "no event has matched") != 1 {
+		t.Errorf("a tap for nobody: got %s and\n%s", nobody.stdout, nobody.stderr)
 	}
 	if strings.Contains(text.stdout.String(), "reservation") {
 		t.Errorf("got other types than asked for:\n%s", text.stdout)
@@ -58,6 +63,7 @@ func TestTapUsage(t *testing.T) {
 		{[]string{"-c", two, "--since", "yesterday"}, "--since yesterday: a span such as 10m or 2d, or a time such as 2026-01-02T15:04:05Z"},
 		{[]string{"-c", two, "--type", "reservation.acepted"}, "--type reservation.acepted: not one of agent, agent.activity_changed,"},
 		{[]string{"-c", none}, none + ": it has no sinks"},
+		{[]string{"-c", two, "--type", ""}, "--type: missing; one or more of agent, agent.activity_changed,"},
 		{[]string{"-c", two}, "choose a sink with --sink: facts, more"},
 		{[]string{"-c", two, "--sink", "none"}, "choose a sink with --sink: facts, more"},
 		{[]string{"-c", anyPort}, "set embedded.port, or name the server that the bridge's log tells with --url and --stream"},
@@ -65,6 +71,21 @@ func TestTapUsage(t *testing.T) {
 	} {
 		if code, stdout, stderr := exec(t, append([]string{"tap"}, test.args...)...); code != 2 || stdout != "" || !strings.Contains(stderr, test.want) {
 			t.Errorf("%v: got exit code %d, %q and %s, want 2 and %q", test.args, code, stdout, stderr, test.want)
+		}
+	}
+}
+
+func TestTapSaysOnceThatNothingMatches(t *testing.T) {
+	for first, want := range map[int]int{1: 0, quietAfter: 0, quietAfter + 1: 1, 3 * quietAfter: 1} { // by which event is the first to match
+		var u unmatched
+		got := 0
+		for n := range 5 * quietAfter {
+			if u.saw(n+1 == first) {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("event %d is the first that matches: said %d times, want %d", first, got, want)
 		}
 	}
 }
