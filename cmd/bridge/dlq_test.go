@@ -296,7 +296,7 @@ func TestDLQOfARunningBridge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"contact.>"}, Duplicates: 2 * time.Minute, MaxMsgSize: 1500}
+	limits := jetstream.StreamConfig{Name: "FACTS", Subjects: []string{"contact.>"}, Duplicates: 2 * time.Minute}
 	if _, err := js.CreateStream(t.Context(), limits); err != nil {
 		t.Fatal(err)
 	}
@@ -311,6 +311,12 @@ func TestDLQOfARunningBridge(t *testing.T) {
 			t.Fatalf("%v: got exit code %d and %s", args, code, stderr)
 		}
 		return stdout
+	}
+	// Smaller than the bridge would begin with: it looks at the stream again in half a minute, and until then sets aside what is refused.
+	limits.MaxMsgSize = 1500
+	eventually(t, "the first events are stored", func() bool { return stored(t, s.ClientURL())["all"] > 0 })
+	if _, err := js.UpdateStream(t.Context(), limits); err != nil {
+		t.Fatal(err)
 	}
 	var listed []admin.Letter
 	eventually(t, "large events are set aside and small ones delivered", func() bool {

@@ -69,16 +69,13 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	if code := p.exits(t); code != 1 {
 		t.Errorf("got exit code %d, want 1", code)
 	}
-	if strings.Contains(p.stderr.String(), " 0 accepted events") {
-		t.Errorf("got %s, want the number of events that are left", p.stderr)
-	}
 }
 
 // A profile of a minute that somebody is taking does not hold up an exit at once.
 func TestAnOpenRequestDoesNotDelayTheSecondSignal(t *testing.T) {
 	sim := simulate(t, "--workers", "1", "--rate", "0")
 	address := free(t)
-	file := configure(t, sim, unreachable(t), "bridge: {drain_timeout: 1h}")
+	file := configure(t, sim, unreachable(t), "bridge: {stop: drain, drain_timeout: 1h}")
 	replaceIn(t, file, `admin: {listen: "127.0.0.1:0"}`, fmt.Sprintf("admin: {listen: %q}", address))
 	p := startProcess(t, "run", "-c", file)
 	p.stderr.line(t, `"msg":"session is live"`) // so that there is something that the stop waits for
@@ -97,7 +94,7 @@ func TestAnOpenRequestDoesNotDelayTheSecondSignal(t *testing.T) {
 	p.stderr.line(t, `"msg":"bridge stops`)
 	began := time.Now()
 	p.signal(t, syscall.SIGTERM)
-	if code, took := p.exits(t), time.Since(began); code != 1 || took > lastWords/2 || !strings.Contains(p.stderr.String(), "were not delivered yet and are lost") {
+	if code, took := p.exits(t), time.Since(began); code != 1 || took > lastWords/2 || !strings.Contains(p.stderr.String(), "are not delivered yet; they are in the spool") {
 		t.Errorf("got exit code %d after %v and %s, want it at once", code, took, p.stderr)
 	}
 	<-taken

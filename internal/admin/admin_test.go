@@ -152,7 +152,7 @@ func TestServeEndsAtOnceOnAbort(t *testing.T) {
 	for name, aborted := range map[string]bool{"a stop in order": false, "an abort": true} {
 		t.Run(name, func(t *testing.T) {
 			entered, release, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
-			p := admin.Process{Level: zap.NewAtomicLevel(), Agents: func() []admin.Agent {
+			p := admin.Process{Level: zap.NewAtomicLevel(), DeadLetters: &letters{}, Agents: func() []admin.Agent {
 				close(entered)
 				<-release
 				return nil
