@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -151,7 +152,11 @@ func (b *fakeBroker) process(batch *sink.Batch) {
 	batch.Done(nil)
 }
 
+// store stores the batch, as a broker does: all of it, or nothing where it has something that is refused.
 func (b *fakeBroker) store(batch *sink.Batch) {
+	if slices.ContainsFunc(batch.Records, func(r spool.Record) bool { return b.poison(r.Header.ID) }) {
+		return
+	}
 	for _, r := range batch.Records {
 		at, ok := b.stored[r.Header.ID]
 		if ok && b.w.clock.Sub(at) < b.window && !b.w.noDedup {
