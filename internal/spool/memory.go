@@ -53,6 +53,7 @@ type Memory struct {
 type entry struct {
 	Record
 	appended event.Instant
+	alone    bool   // for one cursor: the views know it since it was first appended
 	open     uint64 // a bit per cursor that is not done with it
 	unsaved  uint64 // a bit per cursor that has not saved that it is done with it; only of a log that can crash
 }
@@ -156,7 +157,7 @@ func (m *Memory) held() []*entry {
 
 // Append implements Log.
 func (m *Memory) Append(c Class, e *event.Encoded) (Pos, error) {
-	return m.add(c, e, m.wanting)
+	return m.add(c, e, nil)
 }
 
 // AppendFor implements Log.
@@ -167,22 +168,13 @@ func (m *Memory) AppendFor(sink string, e *event.Encoded) (Pos, error) {
 	if c == nil {
 		return 0, fmt.Errorf("append for %q: no such cursor", sink)
 	}
-	return m.add(Normal, e, func(*event.Header) []*memoryCursor { return []*memoryCursor{c} })
+	return m.add(Normal, e, c)
 }
 
-// wanting lists the cursors that want the record. One that nobody has opened in this process wants everything.
-func (m *Memory) wanting(h *event.Header) []*memoryCursor {
-	var all []*memoryCursor
-	for _, c := range m.cursors {
-		if c.wants(h) {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
-func (m *Memory) add(c Class, e *event.Encoded, wanting func(*event.Header) []*memoryCursor) (Pos, error) {
+// add appends for one cursor alone, or for all that want the record.
+func (m *Memory) add(c Class, e *event.Encoded, alone *memoryCursor) (Pos, error) {
 	one := &entry{
+		alone:    alone != nil,
 		Record:   Record{Epoch: m.epoch, Key: Hash(e.Header.PartitionKey), Header: e.Header},
 		appended: event.InstantOf(m.Now()),
 	}
@@ -206,14 +198,27 @@ func (m *Memory) add(c Class, e *event.Encoded, wanting func(*event.Header) []*m
 	m.next++
 	m.records[one.Pos] = one
 	m.size += size
-	for _, c := range wanting(&one.Header) {
-		c.hold(one)
+	for _, c := range m.cursors {
+		if c == alone || alone == nil && c.wants(&one.Header) {
+			c.hold(one)
+		}
 	}
 	if !m.Manual {
 		m.commit(m.next)
 		m.free(one)
 	}
 	return one.Pos, nil
+}
+
+// Sync makes durable what was appended.
+func (m *Memory) Sync() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	m.commit(m.next)
+	return nil
 }
 
 // Alive implements Log.
@@ -300,7 +305,7 @@ func (m *Memory) Crash(end Pos) *Memory {
 		if e.Pos >= n.durable {
 			break
 		}
-		kept := &entry{Record: e.Record, appended: e.appended}
+		kept := &entry{Record: e.Record, appended: e.appended, alone: e.alone}
 		n.records[e.Pos] = kept
 		n.size += int64(kept.Size())
 		for _, c := range n.cursors {
@@ -340,7 +345,7 @@ func (m *Memory) Recover(load func(io.Reader) error, fold func(*Record)) (alive 
 		}
 	}
 	for _, e := range held {
-		if e.Pos >= from {
+		if e.Pos >= from && !e.alone {
 			fold(&e.Record)
 		}
 	}

@@ -201,6 +201,8 @@ func TestMemoryCursorOptions(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("delivered (-want +got):\n%s", diff)
 	}
+	_, ids, _ := folded(t, m.Crash(1<<40), nil)
+	checkIDs(t, "folded", ids, "1", "2", "3")
 }
 
 // Each of these faults must be seen, or a simulation that switches one on proves nothing.
