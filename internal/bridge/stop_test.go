@@ -17,7 +17,7 @@ import (
 )
 
 // stopFast runs a bridge that does not drain for a minute, and returns what it says and how long its end took.
-func stopFast(t *testing.T, log spool.Log, s *plainSink) (error, time.Duration) {
+func stopFast(t *testing.T, log spool.Log, s *plainSink) (took time.Duration, err error) {
 	t.Helper()
 	b, err := New(Options{BridgeID: "b"}, map[string]Feed{"quiet": quiet}, log, map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
@@ -30,7 +30,7 @@ func stopFast(t *testing.T, log spool.Log, s *plainSink) (error, time.Duration) 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err = b.Run(ctx)
-	return err, time.Since(began) - time.Minute
+	return time.Since(began) - time.Minute, err
 }
 
 // TestAFastStopLeavesTheRestToTheNextProcess: the broker is away. What was accepted is in the log, with the planned gaps; the next process delivers it,
@@ -41,12 +41,12 @@ func TestAFastStopLeavesTheRestToTheNextProcess(t *testing.T) {
 		log.Commit(1 << 40)
 		away := &plainSink{}
 		away.broken.Store(true)
-		err, took := stopFast(t, &committing{Memory: log}, away)
+		took, err := stopFast(t, &committing{Memory: log}, away)
 		if err != nil || took > 2*time.Second {
 			t.Errorf("got %v after %v, want a clean stop within 2 s", err, took)
 		}
 		back := &plainSink{}
-		if err, _ := stopFast(t, &committing{Memory: log.Crash(1 << 40)}, back); err != nil {
+		if _, err := stopFast(t, &committing{Memory: log.Crash(1 << 40)}, back); err != nil {
 			t.Error(err)
 		}
 		var told []string
@@ -71,7 +71,7 @@ func TestAFastStopDoesNotWaitForAHangingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
 		log := &committing{Memory: spool.NewMemory(spool.MemoryOptions{}), hang: hang}
-		err, took := stopFast(t, log, &plainSink{})
+		took, err := stopFast(t, log, &plainSink{})
 		if err == nil || took > 2*time.Second {
 			t.Errorf("got %v after %v, want an error within 2 s", err, took)
 		}
