@@ -3,9 +3,12 @@ package bridge
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,16 +29,27 @@ func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		first, last = *simSeed, *simSeed
 	}
+	var mu sync.Mutex
 	var total tallies
-	for seed := first; seed <= last; seed++ {
-		w := newWorld(t.Context(), seed, control{})
-		w.run()
-		if bad := w.verdict(); len(bad) > 0 {
-			t.Fatalf("seed %d (again with -run TestSimulation -sim.seed %d): %d findings, the first:\n%s",
-				seed, seed, len(bad), strings.Join(bad[:min(len(bad), 10)], "\n"))
+	workers := uint64(runtime.GOMAXPROCS(0))
+	t.Run("seeds", func(t *testing.T) {
+		for n := range workers {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				for seed := first + n; seed <= last && !t.Failed(); seed += workers {
+					w := newWorld(t.Context(), seed, control{})
+					w.run()
+					if bad := w.verdict(); len(bad) > 0 {
+						t.Errorf("seed %d (again with -run TestSimulation$ -sim.seed %d): %d findings, the first:\n%s",
+							seed, seed, len(bad), strings.Join(bad[:min(len(bad), 10)], "\n"))
+					}
+					mu.Lock()
+					total.add(w.tallies)
+					mu.Unlock()
+				}
+			})
 		}
-		total.add(w.tallies)
-	}
+	})
 	t.Logf("%d runs: %+v", last-first+1, total)
 	if *simSeed == 0 {
 		total.requireAll(t)
