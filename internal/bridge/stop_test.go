@@ -19,7 +19,7 @@ import (
 // stopFast runs a bridge that does not drain for a minute, and returns what it says and how long its end took.
 func stopFast(t *testing.T, log spool.Log, s *plainSink) (took time.Duration, err error) {
 	t.Helper()
-	b, err := New(Options{BridgeID: "b"}, map[string]Feed{"quiet": quiet}, log, map[string]sink.Sink{"plain": s}, zap.NewNop(), prometheus.NewRegistry())
+	b, err := New(Options{BridgeID: "b"}, map[string]Feed{"quiet": quiet}, log, map[string]sink.Sink{"plain": s}, &letterBox{}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func (m *Memory) add(c Class, e *event.Encoded, alone *memoryCursor) (Pos, error
 	return one.Pos, nil
 }
 
-// Sync makes durable what was appended.
+// Sync implements Log.
 func (m *Memory) Sync() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -316,13 +316,6 @@ func (m *Memory) Crash(end Pos) *Memory {
 	}
 	n.durable = n.next
 	return n
-}
-
-// Sync implements Log.
-func (m *Memory) Sync() error {
-	_, next := m.Ends()
-	m.Commit(next)
-	return nil
 }
 
 // Recover implements Log.
