@@ -56,8 +56,11 @@ func modelRun(w *world) error {
 	return nil
 }
 
-// end closes the log in order.
+// end closes the log in order. What is durable is saved by then: that a log was cut between two records only its cursors can tell.
 func (w *world) end() error {
+	if err := w.disk.Sync(); err != nil {
+		return err
+	}
 	w.save()
 	if err := w.disk.Close(); err != nil {
 		return err

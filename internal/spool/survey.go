@@ -77,23 +77,28 @@ func (v *survey) run() error {
 
 // findHoles finds the positions between the segments. Those before the base of a segment, which no process has given, are none.
 func (v *survey) findHoles() {
-	end := Pos(1)
+	end, serial := Pos(1), uint64(0)
 	for _, s := range v.segments {
 		switch {
 		case s.first <= end:
 		case v.whole[s]:
 			v.holes = append(v.holes, stretch{first: end, next: s.first})
-		case len(s.bad) > 0:
-			// The header is damaged with the records after it, so that base is only that of the first record left. The true one is the last segment's end,
-			// or where a process begins.
-			for _, base := range []Pos{end, end + leap} {
-				if s.base > base && s.base-base <= Pos((s.bad[0].to-headerBytes)/recordFixed) {
-					i := slices.IndexFunc(v.damage, func(d damagedPart) bool { return d.seg == s })
-					v.damage[i].first, v.damage[i].next = base, s.base
+		case s.serial == serial+1:
+			// The header is damaged, so that base is that of the first record left. The true one is where the segment before ends, or where a process begins;
+			// then the records that are lost must have had room before the first one left.
+			base, most := end, Pos(leap)
+			if s.base-end >= leap {
+				base, most = end+leap, 0
+				if len(s.bad) > 0 {
+					most = Pos((s.bad[0].to - headerBytes) / recordFixed)
 				}
 			}
+			if s.base-base <= most {
+				i := slices.IndexFunc(v.damage, func(d damagedPart) bool { return d.seg == s })
+				v.damage[i].first, v.damage[i].next = base, s.base
+			}
 		}
-		end = max(end, s.behind())
+		end, serial = max(end, s.behind()), s.serial
 	}
 }
 

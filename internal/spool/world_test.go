@@ -230,12 +230,28 @@ func (w *world) lost(kept []Record, alive time.Time) error {
 		p.entries = append(p.entries, e)
 	}
 	s := w.disk.Status()
-	if missing := events - len(kept); missing > 0 && s.Cut == 0 && int(s.Corrupt) < missing {
+	least := events - len(kept)
+	if least > 0 && w.headless() {
+		least = 1 // without the header, and damaged more than once, how many there were cannot be told
+	}
+	if missing := events - len(kept); s.Cut == 0 && int(s.Corrupt) < least {
 		return fmt.Errorf("%w: %d events are missing, and %d reported", errViolated, missing, s.Corrupt)
 	}
 	p.entries = append(p.entries, entryOf{alive: alive}) // which one is left is not checked
 	p.durable = len(p.entries)
 	return nil
+}
+
+// headless reports whether the header of some segment is damaged.
+func (w *world) headless() bool {
+	w.files.mu.Lock()
+	defer w.files.mu.Unlock()
+	for name, n := range w.files.names {
+		if _, ok, _ := parseHeader(n.now); !ok && strings.HasSuffix(name, segmentSuffix) {
+			return true
+		}
+	}
+	return false
 }
 
 // recovered checks the views and what was folded after them.
