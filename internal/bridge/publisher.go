@@ -40,8 +40,9 @@ type publisher struct {
 
 	// What an earlier process left is taken in windows: as many records as the lanes may hold are read, the broker is asked which of them it holds, and
 	// the rest is sent until half of them are gone.
-	starting  bool // not all of it was asked about yet
-	window    int  // how many positions the lanes may hold
+	starting bool // not all of it was asked about yet
+	window   int  // how many positions the lanes may hold
+	// unchecked is what the broker is asked about, also again with the next window: what a dead process had under way may land after a question.
 	unchecked map[digest]spool.Pos
 	mark      []byte // that was loaded; of no use once the start is over
 
@@ -230,6 +231,9 @@ func (p *publisher) delivered(records []spool.Record) {
 	now := event.InstantOf(p.now())
 	for i := range records {
 		p.cursor.Done(records[i].Pos)
+		if p.starting {
+			delete(p.unchecked, digestOf(records[i].Header.ID))
+		}
 		p.meters.latency.Observe(float64(now-records[i].Header.Recorded) / 1000)
 	}
 	p.meters.published.Add(float64(len(records)))

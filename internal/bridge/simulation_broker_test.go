@@ -23,8 +23,10 @@ type fakeBroker struct {
 	down    bool
 	stuck   int // this lane is not processed; -1: none
 	upAt    time.Time
-	window  time.Duration // in which repeats are recognised
-	ghosts  []timeout     // of processes that are dead, still on their way
+	window  time.Duration      // in which repeats are recognised
+	ghosts  []timeout          // of processes that are dead, still on their way
+	late    map[spool.Pos]bool // stored of them since the broker was last asked
+	twice   map[spool.Pos]bool // and stored again: nobody could know
 }
 
 type timeout struct {
@@ -162,6 +164,9 @@ func (b *fakeBroker) store(batch *sink.Batch) {
 		if ok && b.w.clock.Sub(at) < b.window && !b.w.noDedup {
 			continue
 		}
+		if ok && b.late[r.Pos] {
+			b.twice[r.Pos] = true
+		}
 		b.stored[r.Header.ID] = b.w.clock
 		b.log = append(b.log, r)
 	}
@@ -200,6 +205,7 @@ func (b *fakeBroker) Landed(_ context.Context, mark []byte, found func(string)) 
 	} else if b.w.publisher().starting {
 		b.w.Windows++
 	}
+	clear(b.late)
 	for _, r := range b.log[from:] {
 		found(r.Header.ID)
 	}
@@ -228,6 +234,9 @@ func (b *fakeBroker) haunt() {
 			continue
 		}
 		b.store(g.batch)
+		for _, r := range g.batch.Records {
+			b.late[r.Pos] = true
+		}
 	}
 	b.ghosts = rest
 }

@@ -113,9 +113,9 @@ type tallies struct {
 	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared, Feeds, Unkept int
 
 	Crashes, Again, Starting, Stops, CrashGaps, Stalled, Lost, Found, Checkpoints, Restored, Windows, Disowned, Late int
-	// Exceptions that the design names: views that were lost with an unusable checkpoint, and what is stored twice for that, or because an agent was
-	// met anew.
-	ViewsLost, RetoldLost, RetoldAnew int
+	// Exceptions that the design names: views that were lost with an unusable checkpoint, and what is stored twice for that, because an agent was met anew,
+	// or because what a dead process had under way landed after the last question and the repeat came when the broker no longer recognised it. The last is rare.
+	ViewsLost, RetoldLost, RetoldAnew, LandedLate int
 }
 
 func (t *tallies) add(o tallies) {
@@ -129,8 +129,8 @@ func (t *tallies) requireAll(tb testing.TB) {
 	tb.Helper()
 	all := reflect.ValueOf(*t)
 	for i := range all.NumField() {
-		if all.Field(i).Int() == 0 {
-			tb.Errorf("no run exercised %q", all.Type().Field(i).Name)
+		if name := all.Type().Field(i).Name; all.Field(i).Int() == 0 && name != "LandedLate" {
+			tb.Errorf("no run exercised %q", name)
 		}
 	}
 	if t.Stored < t.Emitted/3 {
@@ -186,7 +186,7 @@ func newWorld(ctx context.Context, seed uint64, c control) *world {
 	if w.rng.IntN(2) == 0 {
 		window = 2 * time.Second
 	}
-	w.broker = &fakeBroker{w: w, stuck: -1, records: 1 + 2*w.rng.IntN(2), stored: map[string]time.Time{}, window: window}
+	w.broker = &fakeBroker{w: w, stuck: -1, records: 1 + 2*w.rng.IntN(2), stored: map[string]time.Time{}, window: window, late: map[spool.Pos]bool{}, twice: map[spool.Pos]bool{}}
 	for i := range simAgents {
 		w.agents = append(w.agents, &simAgent{Agent: agentOf(i), wanted: true, open: map[string]*work{}})
 	}

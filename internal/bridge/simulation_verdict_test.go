@@ -222,6 +222,8 @@ func (w *world) judgeBroker() {
 	for _, r := range w.broker.log {
 		if before, ok := seen[r.Header.ID]; ok {
 			switch {
+			case before == r.Pos && w.broker.twice[r.Pos]:
+				w.LandedLate++
 			case before == r.Pos:
 				w.say("stored twice: %s at position %d", r.Header.ID, r.Pos)
 			case w.ViewsLost > 0:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -55,13 +56,16 @@ func (p *publisher) check(ctx context.Context) bool {
 	}
 	p.backoff, p.unsure, p.refused = retryCheck, false, false
 	p.starting = p.starting && p.cursor.Replaying()
-	p.unchecked = map[digest]spool.Pos{} // gives back what a window grew
+	if !p.starting {
+		p.unchecked = map[digest]spool.Pos{} // gives back what a window grew
+	}
 	p.ready = append(p.ready, p.waiting...)
 	p.waiting = nil
 	for pos := range found { // lanes that queue it will find it done
 		p.cursor.Done(pos)
 		p.unsaved = true
 	}
+	maps.DeleteFunc(p.unchecked, func(_ digest, pos spool.Pos) bool { return found[pos] })
 	p.meters.published.Add(float64(len(found)))
 	stored := func(r spool.Record) bool { return found[r.Pos] }
 	for _, l := range p.lanes {
