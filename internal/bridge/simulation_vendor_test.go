@@ -146,7 +146,7 @@ const (
 )
 
 func (w *world) launch(m *member, s *session) {
-	k := &socket{session: s, member: m, next: w.clock.Add(w.delay()), lag: time.Duration(w.rng.IntN(900)) * time.Millisecond}
+	k := &socket{session: s, member: m, next: w.clock.Add(w.delay()), lag: time.Duration(w.rng.IntN(800)) * time.Millisecond}
 	for _, a := range w.agents {
 		if a.ID == s.ID {
 			k.agent = a
