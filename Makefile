@@ -28,7 +28,8 @@ test: ## Run go vet and all tests but the long end-to-end ones; options of go te
 e2e: ## Run all end-to-end tests: every fault of the vendor on real processes, a thousand sessions (minutes, 4096 file descriptors)
 	$(GO) test $(E2E) $(TEST) ./test/e2e
 
-verify: e2e ## Run make e2e, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
+verify: ## Run the end-to-end tests with those that take minutes, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
+	$(GO) test -count 1 -timeout 60m -parallel 10 $(TEST) ./test/e2e -e2e.verify
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 

@@ -4,12 +4,15 @@
 package e2e
 
 import (
+	"flag"
 	"os"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
+
+var verifying = flag.Bool("e2e.verify", false, "run also what takes minutes")
 
 func TestMain(m *testing.M) {
 	var err error
@@ -27,6 +30,14 @@ func long(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("long: see make e2e")
+	}
+}
+
+// verify leaves the test to make verify.
+func verify(t *testing.T) {
+	t.Helper()
+	if !*verifying {
+		t.Skip("takes minutes: see make verify")
 	}
 }
 

@@ -23,6 +23,7 @@ type scenario struct {
 	short   bool          // with -short too: one that stands for its family and ends within seconds
 	lasted  time.Duration // how long it kept each session from receiving; 0: it ends them, and they may come back at once
 	cause   event.GapCause
+	gaps    int                       // of each agent at most, if more than one
 	minimum int                       // events of this type that it makes for each agent
 	makes   event.Type                //
 	unfair  func(ledger.Verdict) bool // the vendor itself loses events, which no client can know: what the judge then must see, and nothing else
@@ -145,19 +146,22 @@ func (s scenario) strike(t *testing.T, r *rig) {
 func (r *rig) healed(t *testing.T, s scenario) {
 	t.Helper()
 	until(t, "every gap is closed", func() bool {
-		open, ready := 0, 0
-		for _, l := range r.stored(t) {
-			switch g := l.Event.Data.Gap; {
-			case g != nil && g.State == event.GapOpened:
-				open++
-			case g != nil:
-				open--
-			case l.Event.Type == event.SessionReady:
-				ready++
-			}
-		}
-		return open == 0 && (s.cause == "" || ready >= 2*agents)
+		landed := r.stored(t)
+		return gapsOpen(landed) == 0 && (s.cause == "" || count(landed, event.SessionReady) >= 2*agents)
 	})
+}
+
+// gapsOpen are the gaps whose end was not told yet.
+func gapsOpen(landed []ledger.Landed) (open int) {
+	for _, l := range landed {
+		switch g := l.Event.Data.Gap; {
+		case g != nil && g.State == event.GapOpened:
+			open++
+		case g != nil:
+			open--
+		}
+	}
+	return open
 }
 
 // opened returns when every worker has had so many more sockets than before, and has one.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,9 +15,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/event"
@@ -61,12 +64,18 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// launch runs the program.
 func launch(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return spawn(t, path, env, args...)
+}
+
+func spawn(t *testing.T, path string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -81,10 +90,25 @@ func launch(t *testing.T, env []string, args ...string) *process {
 		_ = p.cmd.Process.Kill() // an error: it has ended
 		<-p.ended
 		if t.Failed() {
-			t.Logf("%s %s wrote:\n%s", filepath.Base(path), args[0], p.stderr.String())
+			t.Logf("%s %s wrote:\n%s", filepath.Base(path), strings.Join(args, " "), p.stderr.String())
 		}
 	})
 	return p
+}
+
+// kill is kill -9.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+}
+
+// wait returns when text was written.
+func (o *output) wait(t *testing.T, text string) {
+	t.Helper()
+	until(t, text, func() bool { return strings.Contains(o.String(), text) })
 }
 
 // line waits for the first whole line that holds text, and reads it as JSON.
@@ -103,14 +127,18 @@ func (o *output) line(t *testing.T, text string, into any) {
 	})
 }
 
-// rig is a simulator and a bridge with its broker, each a process (the broker is the bridge's).
+// rig is a simulator and a bridge with its broker, each a process (the broker is the bridge's unless the setup brings one).
 type rig struct {
 	vendor    simulator.Ready
+	inside    *simulator.Simulator // nil: in a process of its own
 	bridge    *process
+	env       []string // of the bridge
 	config    string
+	server    *broker // nil: the bridge's own, at broker
 	broker    string
 	admin     admin.Client
-	disturbed bool // somebody is meant to do more than observe
+	landed    []ledger.Landed // what was read of the stream
+	disturbed bool            // somebody is meant to do more than observe
 }
 
 const (
@@ -121,17 +149,33 @@ const (
 // setup is how a rig differs from the usual one.
 type setup struct {
 	flags  []string                     // of the simulator
+	flood  float64                      // events per second of a simulator in this process, where a long ledger is quickly read
 	source func(simulator.Ready) string // members of the source that say where the vendor is and who the agents are
-	env    []string                     // of the bridge
+	broker *broker
+	more   string // further sections of the configuration
+	env    []string
 }
 
 // newRig starts everything. When it ends, the vendor must have seen nothing but observers.
 func newRig(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{}
-	flags := []string{"simulate", "taskrouter", "--listen", "127.0.0.1:0", "--workers", fmt.Sprint(agents), "--rate", fmt.Sprint(rate), "--heartbeat", "500ms"}
-	sim := launch(t, nil, append(flags, s.flags...)...)
-	sim.stdout.line(t, "{", &r.vendor)
+	r := prepare(t, s)
+	r.start(t)
+	return r
+}
+
+// prepare starts everything but the bridge.
+func prepare(t *testing.T, s setup) *rig {
+	t.Helper()
+	r := &rig{env: s.env, server: s.broker}
+	if s.flood > 0 {
+		r.inside = simulate(t, s.flood)
+		r.vendor = r.inside.Ready()
+	} else {
+		flags := []string{"simulate", "taskrouter", "--listen", "127.0.0.1:0", "--workers", fmt.Sprint(agents), "--rate", fmt.Sprint(rate), "--heartbeat", "500ms"}
+		sim := launch(t, nil, append(flags, s.flags...)...)
+		sim.stdout.line(t, "{", &r.vendor)
+	}
 	t.Cleanup(func() { r.onlyObserved(t) }) // after the bridge's end, before the simulator's
 	if s.source == nil {
 		s.source = func(v simulator.Ready) string {
@@ -140,25 +184,62 @@ func newRig(t *testing.T, s setup) *rig {
 	}
 	dir := t.TempDir()
 	write(t, dir, "api-secret", r.vendor.APISecret)
+	nats := fmt.Sprintf("embedded: {dir: %q}", filepath.Join(dir, "nats"))
+	if s.broker != nil {
+		nats = s.broker.sink()
+	}
 	r.config = write(t, dir, "bridge.yaml", fmt.Sprintf(`sources:
   - name: simulator
     taskrouter: {account: %s, workspace: %s, api_key: %s, api_secret_file: api-secret, %s}
 sinks:
   - name: facts
-    nats: {embedded: {dir: "%s"}, stream: FACTS}
+    nats: {%s, stream: FACTS}
 bridge: {silence_limit: 3s, refused_retry: 1s}
 health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
-`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), filepath.Join(dir, "nats")))
-	r.bridge = launch(t, s.env, "run", "-c", r.config)
+%s
+`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), nats, s.more))
+	return r
+}
+
+// simulate runs a simulator in this process.
+func simulate(t *testing.T, rate float64) *simulator.Simulator {
+	t.Helper()
+	s, err := simulator.New(simulator.Options{Workers: agents, Rate: rate, Heartbeat: 500 * time.Millisecond}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// start runs the program, and returns when every agent has a session.
+func (r *rig) start(t *testing.T) {
+	t.Helper()
+	r.bridge = launch(t, r.env, "run", "-c", r.config)
 	var log struct{ URL, Admin string }
-	r.bridge.stderr.line(t, `"msg":"the broker runs in this process`, &log)
+	if r.server == nil {
+		r.bridge.stderr.line(t, `"msg":"the broker runs in this process`, &log)
+	}
 	r.bridge.stderr.line(t, `"msg":"bridge starts"`, &log)
 	r.broker, r.admin = log.URL, admin.Client{Address: log.Admin}
+	r.live(t)
+}
+
+// live returns when every agent has a session.
+func (r *rig) live(t *testing.T) {
+	t.Helper()
 	until(t, "every agent has a session", func() bool {
 		return !slices.ContainsFunc(r.state(t).Workers, func(w simulator.WorkerState) bool { return w.Now == 0 })
 	})
-	return r
 }
 
 // onlyObserved is called once the bridge has ended: that the vendor loses its last sockets must change nothing either.
@@ -216,6 +297,9 @@ func (r *rig) control(t *testing.T, path string, body any) []byte {
 
 func (r *rig) state(t *testing.T) (s simulator.State) {
 	t.Helper()
+	if r.inside != nil {
+		return r.inside.State()
+	}
 	if err := json.Unmarshal(r.control(t, "/state", nil), &s); err != nil {
 		t.Fatal(err)
 	}
@@ -224,6 +308,12 @@ func (r *rig) state(t *testing.T) (s simulator.State) {
 
 func (r *rig) ledger(t *testing.T) (entries []ledger.Entry) {
 	t.Helper()
+	if r.inside != nil {
+		for _, e := range r.inside.Ledger() {
+			entries = append(entries, ledger.Entry(e))
+		}
+		return entries
+	}
 	for lines := json.NewDecoder(bytes.NewReader(r.control(t, "/ledger", nil))); lines.More(); {
 		var e ledger.Entry
 		if err := lines.Decode(&e); err != nil {
@@ -234,10 +324,14 @@ func (r *rig) ledger(t *testing.T) (entries []ledger.Entry) {
 	return entries
 }
 
-// stored reads the stream from its beginning.
-func (r *rig) stored(t *testing.T) (landed []ledger.Landed) {
+// stored is all that the stream holds; what was read before is not read again.
+func (r *rig) stored(t *testing.T) []ledger.Landed {
 	t.Helper()
-	conn, err := nats.Connect(r.broker)
+	url := r.broker
+	if r.server != nil {
+		url = r.server.url
+	}
+	conn, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +340,13 @@ func (r *rig) stored(t *testing.T) (landed []ledger.Landed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer, err := js.OrderedConsumer(t.Context(), "FACTS", jetstream.OrderedConsumerConfig{})
+	next := uint64(1)
+	if n := len(r.landed); n > 0 {
+		next = r.landed[n-1].Sequence + 1
+	}
+	consumer, err := js.OrderedConsumer(t.Context(), "FACTS", jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,10 +366,10 @@ func (r *rig) stored(t *testing.T) (landed []ledger.Landed) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			landed = append(landed, ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
+			r.landed = append(r.landed, ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
 		}
 		if n == 0 {
-			return landed
+			return slices.Clone(r.landed)
 		}
 	}
 }

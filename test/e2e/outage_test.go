@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/ledger"
+)
+
+// flood is as many events per second as two cores bear together with everything else that runs there.
+const flood = 800
+
+// outages are absences of the broker that are longer than its duplicate window: what was stored and not confirmed before, it would store again.
+var outages = map[string]struct {
+	window, lasts time.Duration
+	verify        bool // too long for make e2e
+}{
+	"20 s":  {window: 5 * time.Second, lasts: 20 * time.Second},
+	"3 min": {window: 30 * time.Second, lasts: 3 * time.Minute, verify: true},
+}
+
+// TestOutage: the broker is killed under flood and comes back long after its duplicate window, while one lane is stuck. Everything lands once and in order,
+// and no session notices.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	for name, o := range outages {
+		t.Run(name, func(t *testing.T) {
+			long(t)
+			if o.verify {
+				verify(t)
+			}
+			t.Parallel()
+			b := newBroker(t, o.window)
+			r := newRig(t, setup{flood: flood, broker: b})
+			r.grow(t, flood)
+			stuck := r.vendor.Workers[0]
+			b.allow(t, "contact.*.*.agent.*."+stuck) // what has her as its key is one lane
+			r.bridge.stderr.wait(t, "NATS refuses for lack of permission")
+			held := len(activities(r.stored(t), stuck))
+			b.doubt(t)
+			<-time.After(o.lasts)
+			b.start(t)
+			r.grow(t, 5*flood)
+			if now := len(activities(r.stored(t), stuck)); now != held {
+				t.Errorf("%d events of the stuck lane landed", now-held)
+			}
+			b.allow(t)
+			r.grow(t, flood)
+			r.settle(t, scenario{})
+		})
+	}
+}
+
+// activities are the events whose key is this agent.
+func activities(landed []ledger.Landed, agent string) (ids []string) {
+	for _, l := range landed {
+		if l.Event.Type.Noun() == "agent" && l.Event.Data.Agent.ID == agent {
+			ids = append(ids, l.Event.ID)
+		}
+	}
+	return ids
+}
+
+// TestBrokerKills: the broker is killed every few seconds under flood, each time with events stored that it has not confirmed.
+func TestBrokerKills(t *testing.T) {
+	long(t)
+	t.Parallel()
+	b := newBroker(t, 2*time.Minute)
+	r := newRig(t, setup{flood: flood, broker: b})
+	for range 5 {
+		r.grow(t, 2*flood)
+		b.doubt(t)
+		r.grow(t, flood)
+		b.start(t)
+	}
+	r.grow(t, flood)
+	r.settle(t, scenario{})
+}
