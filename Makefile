@@ -25,7 +25,7 @@ test: ## Run go vet and all tests but the long end-to-end ones; options of go te
 	$(GO) test -timeout 5m -parallel 4 $(TEST) $$($(GO) list ./... | grep -v /test/e2e)
 	$(GO) test -short $(E2E) $(TEST) ./test/e2e
 
-e2e: ## Run all end-to-end tests: every fault of the vendor on real processes, a thousand sessions (minutes, 4096 file descriptors)
+e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing disks, a thousand sessions (minutes, 4096 file descriptors)
 	$(GO) test $(E2E) $(TEST) ./test/e2e
 
 verify: ## Run the end-to-end tests with those that take minutes, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000

@@ -30,6 +30,7 @@ type broker struct {
 	dir     string
 	window  time.Duration // the duplicate window of the stream
 	running *process
+	address string // of its present port
 	url     string
 	gate    *gate
 }
@@ -68,9 +69,9 @@ func (b *broker) start(t *testing.T) {
 	}
 	b.running = spawn(t, path, nil, "--config", filepath.Join(b.dir, "nats.conf"))
 	b.running.stderr.wait(t, "Server is ready")
-	address := listens.FindStringSubmatch(b.running.stderr.String())[1]
-	b.url = "nats://" + address
-	b.gate.lead(address)
+	b.address = listens.FindStringSubmatch(b.running.stderr.String())[1]
+	b.url = "nats://" + b.address
+	b.gate.lead(b.address)
 }
 
 // kill is kill -9.

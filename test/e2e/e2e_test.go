@@ -1,6 +1,7 @@
 // Package e2e holds the end-to-end tests on real processes: the built program against every fault of the simulator, of the listing of its agents and of
-// the way to the vendor; and two on the same parts in one process, because they measure it or replace its resolver. With -short, as in make test, it
-// runs those of each family that end within seconds.
+// the way to the vendor, of its broker and of its disk; a bridge of the same parts that dies between any two steps; and two in one process, because they
+// measure it or replace its resolver. With -short, as in make test, it runs those of each family that end within seconds; those that take minutes are for
+// make verify.
 package e2e
 
 import (
@@ -15,6 +16,9 @@ import (
 var verifying = flag.Bool("e2e.verify", false, "run also what takes minutes")
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(lifeVariable); text != "" {
+		os.Exit(live(text))
+	}
 	var err error
 	if folder, err = os.MkdirTemp("", "taskbridge-e2e-"); err != nil {
 		panic(err)

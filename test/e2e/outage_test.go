@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 )
 
@@ -14,13 +15,16 @@ const flood = 800
 var outages = map[string]struct {
 	window, lasts time.Duration
 	verify        bool // too long for make e2e
+	crash         bool // the bridge is killed meanwhile, too
 }{
-	"20 s":  {window: 5 * time.Second, lasts: 20 * time.Second},
-	"3 min": {window: 30 * time.Second, lasts: 3 * time.Minute, verify: true},
+	"20 s":                 {window: 5 * time.Second, lasts: 20 * time.Second},
+	"20 s, bridge killed":  {window: 5 * time.Second, lasts: 20 * time.Second, crash: true},
+	"3 min":                {window: 30 * time.Second, lasts: 3 * time.Minute, verify: true},
+	"3 min, bridge killed": {window: 30 * time.Second, lasts: 3 * time.Minute, verify: true, crash: true},
 }
 
 // TestOutage: the broker is killed under flood and comes back long after its duplicate window, while one lane is stuck. Everything lands once and in order,
-// and no session notices.
+// and no session notices; where the bridge is killed too, each agent has one gap.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, o := range outages {
@@ -38,7 +42,13 @@ func TestOutage(t *testing.T) {
 			r.bridge.stderr.wait(t, "NATS refuses for lack of permission")
 			held := len(activities(r.stored(t), stuck))
 			b.doubt(t)
-			<-time.After(o.lasts)
+			away := time.Now()
+			s := scenario{}
+			if o.crash {
+				<-time.After(o.lasts / 2)
+				s = r.crash(t)
+			}
+			<-time.After(time.Until(away.Add(o.lasts)))
 			b.start(t)
 			r.grow(t, 5*flood)
 			if now := len(activities(r.stored(t), stuck)); now != held {
@@ -46,7 +56,10 @@ func TestOutage(t *testing.T) {
 			}
 			b.allow(t)
 			r.grow(t, flood)
-			r.settle(t, scenario{})
+			if o.crash {
+				r.healed(t, s)
+			}
+			r.settle(t, s)
 		})
 	}
 }
@@ -75,4 +88,13 @@ func TestBrokerKills(t *testing.T) {
 	}
 	r.grow(t, flood)
 	r.settle(t, scenario{})
+}
+
+// crash kills the bridge, starts it again, and says what that explains.
+func (r *rig) crash(t *testing.T) scenario {
+	t.Helper()
+	began := time.Now()
+	r.bridge.kill(t)
+	r.start(t)
+	return scenario{faults: []fault{{}}, lasted: time.Since(began), cause: event.CauseCrash}
 }

@@ -1,0 +1,285 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/source"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// point is where a life may die.
+type point string
+
+const (
+	afterRead        point = "after a frame was read"
+	beforeSync       point = "after the write, before fsync"
+	afterSync        point = "after fsync, before publish"
+	beforeAnswer     point = "stored by the broker, before its answer counts"
+	beforeCursor     point = "after answers, before the cursor is saved"
+	beforeCheckpoint point = "before the views are saved"
+	midRoll          point = "a new segment is allocated and has no header"
+	midDelete        point = "before a segment is removed"
+	afterDelete      point = "after a segment was removed"
+	midGap           point = "a gap is accepted and not durable"
+)
+
+// omission is what a life leaves out, for a negative control.
+type omission string
+
+const (
+	tailCheck omission = "the tail check"
+	gaps      omission = "gap records"
+	syncs     omission = "fsync"
+)
+
+// pass dies where it is time to.
+func (l *life) pass(p point) {
+	if l.Dies == p && l.passed.Add(1) == l.After {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // it comes at once, but not before the call returns
+	}
+}
+
+// listening reads a source's frames.
+type listening struct {
+	source.Source
+	*life
+}
+
+func (s listening) Serve(ctx context.Context, a source.Agent, in source.Intake) error {
+	return s.Source.Serve(ctx, a, hearing{in, s.life})
+}
+
+type hearing struct {
+	source.Intake
+	*life
+}
+
+func (h hearing) Frame(f source.Frame) {
+	if f.Feed == source.Live {
+		h.pass(afterRead)
+	}
+	h.Intake.Frame(f)
+}
+
+// keeping is the log. What is appended through it is noted as accepted once it is durable.
+type keeping struct {
+	*spool.Disk
+	*life
+
+	mu   sync.Mutex // makes the order of what is noted that of the log
+	last spool.Pos
+}
+
+func (k *keeping) Append(c spool.Class, e *event.Encoded) (spool.Pos, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	gap := e.Header.Type == event.SessionGap
+	if gap && k.Without == gaps {
+		return k.last, nil
+	}
+	k.accepted.append(e.Header.ID)
+	pos, err := k.Disk.Append(c, e)
+	if err != nil {
+		k.accepted.refused()
+		return pos, err
+	}
+	k.last = pos
+	if gap {
+		k.pass(midGap)
+	}
+	return pos, nil
+}
+
+// accepted knows what is durable from what passes to the disk, and nothing of how that is written: a record holds its id.
+type accepted struct {
+	file *os.File
+
+	mu       sync.Mutex
+	appended []string
+	written  []string // since the last fsync
+}
+
+func (a *accepted) open(name string) (err error) {
+	a.file, err = os.OpenFile(filepath.Clean(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return err
+}
+
+func (a *accepted) append(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.appended = append(a.appended, id)
+}
+
+// refused takes the last one back.
+func (a *accepted) refused() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.appended = a.appended[:len(a.appended)-1]
+}
+
+func (a *accepted) wrote(b []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.appended) > 0 {
+		id := a.appended[0]
+		i := bytes.Index(b, []byte(id))
+		if i < 0 {
+			return
+		}
+		b = b[i+len(id):]
+		a.appended = a.appended[1:]
+		a.written = append(a.written, id)
+	}
+}
+
+func (a *accepted) pending() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.written) > 0
+}
+
+func (a *accepted) synced() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.written) == 0 {
+		return nil
+	}
+	_, err := a.file.WriteString(strings.Join(a.written, "\n") + "\n")
+	a.written = nil
+	return err
+}
+
+// failed: what was written will be written again.
+func (a *accepted) failed() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.appended = append(a.written, a.appended...)
+	a.written = nil
+}
+
+// files are the log's.
+type files struct {
+	spool.Files
+	*life
+}
+
+func isSegment(name string) bool { return strings.HasSuffix(name, ".seg") }
+
+func (f files) Open(name string, flag int) (spool.File, error) {
+	file, err := f.Files.Open(name, flag)
+	if err != nil || !isSegment(name) {
+		return file, err
+	}
+	return segment{file, f.life}, nil
+}
+
+func (f files) Rename(from, to string) error {
+	switch base := filepath.Base(to); {
+	case strings.HasPrefix(base, "cursor-"):
+		f.pass(beforeCursor)
+	case base == "checkpoint":
+		f.pass(beforeCheckpoint)
+	}
+	return f.Files.Rename(from, to)
+}
+
+func (f files) Remove(name string) error {
+	if !isSegment(name) {
+		return f.Files.Remove(name)
+	}
+	f.pass(midDelete)
+	err := f.Files.Remove(name)
+	f.pass(afterDelete)
+	return err
+}
+
+type segment struct {
+	spool.File
+	*life
+}
+
+func (s segment) WriteAt(b []byte, off int64) (int, error) {
+	if off == 0 {
+		s.pass(midRoll)
+	}
+	n, err := s.File.WriteAt(b, off)
+	if err != nil {
+		s.accepted.failed()
+		return n, err
+	}
+	s.accepted.wrote(b)
+	return n, nil
+}
+
+func (s segment) Sync() error {
+	holds := s.accepted.pending()
+	if holds {
+		s.pass(beforeSync)
+	}
+	if err := s.sync(); err != nil {
+		s.accepted.failed()
+		return err
+	}
+	if err := s.accepted.synced(); err != nil {
+		return err
+	}
+	if holds {
+		s.pass(afterSync)
+	}
+	return nil
+}
+
+// failing is what the file Trouble of a life holds where its disk fails; else it is slow: slower than a stage takes to fill up.
+const (
+	failing = "failing"
+	slow    = 10 * time.Second
+)
+
+func (s segment) sync() error {
+	if what, err := os.ReadFile(s.Trouble); err == nil {
+		if string(what) == failing {
+			return syscall.EIO
+		}
+		<-time.After(slow)
+	}
+	if s.Without == syncs {
+		return nil
+	}
+	return s.File.Sync()
+}
+
+// confirming is the way to the broker.
+type confirming struct {
+	sink.Sink
+	*life
+}
+
+func (c confirming) Send(b *sink.Batch) {
+	own := sink.NewBatch(b.Lane, b.Records, func(_ *sink.Batch, err error) {
+		if err == nil {
+			c.pass(beforeAnswer)
+		}
+		b.Done(err)
+	})
+	own.FirstSent, own.Place = b.FirstSent, b.Place
+	own.Out()
+	c.Sink.Send(own)
+	b.FirstSent, b.Place = own.FirstSent, own.Place // read by the goroutine that sends alone
+}
+
+func (c confirming) Landed(ctx context.Context, mark []byte, found func(string)) error {
+	if c.Without == tailCheck {
+		found = func(string) {}
+	}
+	return c.Sink.Landed(ctx, mark, found)
+}
