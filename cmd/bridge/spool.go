@@ -63,7 +63,7 @@ func printSpool(out io.Writer, dir string, r *spool.Report, now time.Time) error
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) } // Flush tells the error
 	ago := func(t time.Time) string { return fmt.Sprintf("%s (%s ago)", event.InstantOf(t), span(now.Sub(t))) }
-	line("%s: %d records in %d segments", dir, r.Records, len(r.Segments))
+	line("%s: %d records; segments: %d", dir, r.Records, len(r.Segments))
 	if !r.Epoch.IsZero() {
 		line("created %s", ago(r.Epoch))
 	}

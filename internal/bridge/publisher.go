@@ -35,7 +35,7 @@ type publisher struct {
 	out     int           // batches sent and not answered
 	unsure  bool          // something may be stored unrecognised: nothing is sent until the broker was asked
 	checkAt time.Time     // not to be asked before
-	refused bool          // the last question failed
+	refused int           // times in a row that asking has failed
 	backoff retry.Backoff // of asking
 
 	// What an earlier process left is taken in windows: as many records as the lanes may hold are read, the broker is asked which of them it holds, and

@@ -46,15 +46,14 @@ func (p *publisher) check(ctx context.Context) bool {
 	found, err := p.landed(ctx, open)
 	if err != nil {
 		p.checkAt = p.now().Add(p.backoff.Next(-1, p.rand))
-		level := zap.WarnLevel
-		if p.refused { // an outage is said once
-			level = zap.DebugLevel
+		level := zap.DebugLevel
+		if p.refused++; p.refused == 2 { // the first comes before the connection at every start; an outage is said once
+			level = zap.WarnLevel
 		}
-		p.refused = true
 		p.logger.Log(level, "asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
 		return false
 	}
-	p.backoff, p.unsure, p.refused = retryCheck, false, false
+	p.backoff, p.unsure, p.refused = retryCheck, false, 0
 	p.starting = p.starting && p.cursor.Replaying()
 	if !p.starting {
 		p.unchecked = map[digest]spool.Pos{} // gives back what a window grew
