@@ -6,7 +6,10 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 )
@@ -63,6 +66,46 @@ func TestDiskBounds(t *testing.T) {
 	}
 }
 
+// scarce is a disk with that much space.
+type scarce struct {
+	Files
+	free atomic.Int64
+}
+
+func (s *scarce) Free(string) (int64, error) { return s.free.Load(), nil }
+
+// TestDiskLeavesRoom: segments do not take the last of the disk, without which cursors could not be saved, nor anything be removed.
+func TestDiskLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := &scarce{Files: OS}
+		files.free.Store(1 << 30)
+		d := opened(t, Options{Dir: t.TempDir(), Files: files})
+		c := cursorOf(t, d, "facts", CursorOptions{})
+		add(t, d, 0, 20)
+		files.free.Store(d.left())
+		n := 20
+		var err error
+		for ; err == nil && n < 500; n++ { // until a segment has to be made
+			if _, err = d.Append(Normal, numbered(n)); err == nil {
+				synctest.Wait()
+			}
+		}
+		if !errors.Is(err, ErrFull) || d.Status().Failing != "full" {
+			t.Fatalf("got %v and %+v, want ErrFull", err, d.Status())
+		}
+		finish(c, take(t, c))
+		if err := c.Save(nil); err != nil {
+			t.Fatal(err)
+		}
+		files.free.Add(64 << 10)
+		time.Sleep(2 * retryCap) // virtual
+		synctest.Wait()
+		if s := d.Status(); s.Failing != "" || !d.Room() {
+			t.Errorf("with room: got %+v, room %v", s, d.Room())
+		}
+	})
+}
+
 func TestDiskSkip(t *testing.T) {
 	dir := t.TempDir()
 	d := opened(t, Options{Dir: dir, MaxBytes: 64 << 10, Reserve: 8 << 10, SkipSlowest: true})
@@ -82,6 +125,11 @@ func TestDiskSkip(t *testing.T) {
 	}
 	if got := skip(); got != nil {
 		t.Errorf("with room: got %v", got)
+	}
+	gap := numbered(20_000)
+	gap.Header.Type = event.SessionGap
+	if _, err := d.Append(Reserve, gap); err != nil {
+		t.Fatal(err)
 	}
 	for ; ; n++ {
 		if _, err := d.Append(Normal, numbered(n)); err != nil {
@@ -114,8 +162,11 @@ func TestDiskSkip(t *testing.T) {
 		t.Errorf("Read of what was skipped: got %s and %v", names(again), err)
 	}
 	finish(slow, queued) // does nothing
-	if rest := names(take(t, slow)); !strings.HasPrefix(rest, fmt.Sprint(total, " ")) {
-		t.Errorf("after the skipped ones: got %s", rest)
+	if rest := names(take(t, slow)); !strings.HasPrefix(rest, fmt.Sprint(total, " ")) || !strings.HasSuffix(rest, " 20000") {
+		t.Errorf("after the skipped ones: got %s, want it to end with the gap that was among them", rest)
+	}
+	if rest := names(take(t, fast)); rest != "10000" {
+		t.Errorf("the other sink got %s", rest)
 	}
 	segments := len(segmentsIn(t, dir))
 	for _, c := range []Cursor{slow, fast} {

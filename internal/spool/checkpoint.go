@@ -90,6 +90,9 @@ func (d *Disk) saveViews(temp string, save func(io.Writer) error, wait func(uint
 	if err == nil && d.durable() {
 		err = f.Sync()
 	}
+	if size, unknown := f.Size(); err == nil && unknown == nil {
+		d.viewsBytes.Store(size)
+	}
 	if closing := f.Close(); err == nil {
 		err = closing
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,6 +96,8 @@ type Disk struct {
 	segment int64 // the size of one
 	metrics *metrics
 	clamped bool
+	// viewsBytes is what the newest checkpoint takes on the disk.
+	viewsBytes atomic.Int64
 
 	stage
 

@@ -89,6 +89,7 @@ func (d *Disk) adopt(v *survey) {
 		next = max(next, v.cursors[i].end)
 	}
 	if v.views != nil {
+		d.viewsBytes.Store(int64(len(v.views.views)))
 		next = max(next, v.views.end)
 		if v.views.end > d.end { // set aside, or it would fit again once the log has gone on
 			d.damage.file(checkpointName, "it knows of records that the log has lost; "+consequence(checkpointName))

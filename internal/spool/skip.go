@@ -1,6 +1,13 @@
 package spool
 
-// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped.
+import (
+	"slices"
+
+	"github.com/taskbridge/taskbridge/internal/event"
+)
+
+// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped. Gap records among what is
+// skipped are appended again for the sink: they say what it does not get, also by an earlier Skip.
 func (d *Disk) Skip(announce func([]Skipped) error) error {
 	if !d.SkipSlowest {
 		return nil
@@ -10,18 +17,25 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 	d.mu.Lock()
 	tight := d.used+d.staged > d.max-d.max/8
 	d.mu.Unlock()
-	if !tight {
+	if !tight && !d.scarce() {
 		return nil
 	}
 	c, p, open := d.slowest()
 	if c == nil {
 		return nil
 	}
-	var skipped []Skipped
+	var (
+		skipped []Skipped
+		again   []*event.Encoded
+	)
 	index := map[[2]string]int{}
 	err := d.read(p.seg, open, func(f *frame) {
 		r, target := f.record(d.epoch)
 		if r.Pos < p.fresh && !c.wants(&r.Header, target) {
+			return
+		}
+		if r.Header.Type == event.SessionGap {
+			again = append(again, &event.Encoded{Header: r.Header, Data: slices.Clone(r.Data)})
 			return
 		}
 		who := [2]string{r.Header.Source, r.Header.Agent}
@@ -40,12 +54,24 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 	if err := announce(skipped); err != nil {
 		return err
 	}
+	for _, e := range again {
+		if _, err := d.append(Reserve, c.sink, e); err != nil {
+			return err
+		}
+	}
 	if err := d.Sync(); err != nil {
 		return err
 	}
 	n := c.skip(p, open)
 	d.metrics.skipped.WithLabelValues(c.sink).Add(float64(n))
 	return nil
+}
+
+// scarce reports whether the disk has no room for another segment: it may be full before the bound is reached, and a log that takes nothing at all could not
+// even say what it skips.
+func (d *Disk) scarce() bool {
+	free, err := d.Files.Free(d.Dir)
+	return err == nil && free < d.left()+d.segment
 }
 
 // slowest finds the oldest segment in which something is open, and of the cursors that hold it the one that has most open there.

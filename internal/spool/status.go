@@ -27,7 +27,7 @@ func (d *Disk) Status() Status {
 	case d.stalled > d.committed:
 		s.Failing = "stalled"
 	case d.refused && s.Used > d.normal-d.normal/8:
-		s.Failing = "full"
+		s.Failing = wordFull
 	}
 	d.mu.Unlock()
 	d.state.Lock()

@@ -60,12 +60,15 @@ func (d *Disk) commit(g *group) error {
 	}
 }
 
+// wordFull is the word for a disk that is full.
+const wordFull = "full"
+
 // failed notes why the disk does not take a group.
 func (d *Disk) failed(err error) {
 	refusal, word := ErrStalled, "failing"
 	switch {
-	case isFull(err):
-		refusal, word = ErrFull, "full"
+	case isFull(err), errors.Is(err, errNoRoom):
+		refusal, word = ErrFull, wordFull
 	case isReadOnly(err):
 		word = "read_only"
 	}
@@ -119,7 +122,7 @@ func (d *Disk) retire() {
 // roll begins a segment for g.
 func (d *Disk) roll(g *group) error {
 	d.mu.Lock()
-	left := d.max - d.used
+	room := d.max - d.used
 	d.mu.Unlock()
 	d.state.Lock()
 	h := header{serial: d.serial + 1, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
@@ -127,7 +130,7 @@ func (d *Disk) roll(g *group) error {
 	d.serial++ // also when this fails: a name is used once
 	s := &segment{header: h, name: segmentName(d.Dir, h.serial), end: h.base, used: headerBytes, indexed: true}
 	least := headerBytes + g.bytes
-	if err := d.create(s, max(least, min(d.segment, left)), least); err != nil {
+	if err := d.create(s, max(least, min(d.segment, room)), least); err != nil {
 		_ = s.remove(d.Files) // what fails here as well is found and removed by the next start
 		return err
 	}
@@ -143,9 +146,23 @@ func (d *Disk) roll(g *group) error {
 	return nil
 }
 
+// left is what segments leave of the disk, in bytes, to the cursors and the views, which may have grown when they are saved next: if those could not be
+// saved, nothing could be removed, and a full disk would stay full when the sinks have everything.
+func (d *Disk) left() int64 { return leastLeft + 2*d.viewsBytes.Load() }
+
+const leastLeft = 1 << 20
+
+var errNoRoom = errors.New("the disk is full but for what cursors and views need")
+
 // create makes the file of s with as much space as there is, up to size, but no less than least, and makes it durable with its header; also where
 // records need not survive the machine: their positions must, or they would be given again.
 func (d *Disk) create(s *segment, size, least int64) error {
+	if free, err := d.Files.Free(d.Dir); err == nil {
+		if size = min(size, free-d.left()); size < least {
+			d.metrics.failed("allocate")
+			return errNoRoom
+		}
+	}
 	f, err := d.Files.Open(s.name, os.O_CREATE|os.O_EXCL|os.O_RDWR)
 	if err != nil {
 		d.metrics.failed("create")
