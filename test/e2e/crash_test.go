@@ -69,6 +69,7 @@ func (m *mortal) dies(t *testing.T, p point, after int64) {
 		m.live(t)
 		m.grow(t, 100) // by now everybody has been told to be there
 		m.control(t, "/fault", fault{Kind: "reset"})
+		m.scenario.also = event.CauseConnectionLost // of those whose record was durable when the bridge died
 	}
 	select {
 	case <-m.bridge.ended:
@@ -97,9 +98,10 @@ func (m *mortal) lives(t *testing.T) {
 // delivered judges: what was accepted has landed, what was not lies in a gap.
 func (m *mortal) delivered(t *testing.T) {
 	t.Helper()
+	m.inside.StopWorkload()
 	accepted := m.known(t)
-	for deadline := time.Now().Add(patience / 2); len(missingOf(accepted, m.stored(t))) > 0 && time.Now().Before(deadline); {
-		<-time.After(100 * time.Millisecond)
+	for deadline := time.Now().Add(patience); len(missingOf(accepted, m.stored(t))) > 0 && time.Now().Before(deadline); {
+		<-time.After(200 * time.Millisecond)
 	}
 	if lost := missingOf(accepted, m.landed); len(lost) > 0 {
 		t.Errorf("%d events were accepted and have not landed: %q", len(lost), lost[:min(10, len(lost))])

@@ -23,6 +23,7 @@ type scenario struct {
 	short   bool          // with -short too: one that stands for its family and ends within seconds
 	lasted  time.Duration // how long it kept each session from receiving; 0: it ends them, and they may come back at once
 	cause   event.GapCause
+	also    event.GapCause            // of some gaps, perhaps
 	gaps    int                       // of each agent at most, if more than one
 	minimum int                       // events of this type that it makes for each agent
 	makes   event.Type                //

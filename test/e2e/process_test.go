@@ -147,6 +147,9 @@ const (
 	rate   = 100 // events per second
 )
 
+// floods are the tests under flood: two cores bear two of them beside the others.
+var floods = make(chan struct{}, 2)
+
 // setup is how a rig differs from the usual one.
 type setup struct {
 	flags  []string                     // of the simulator
@@ -169,6 +172,10 @@ func newRig(t *testing.T, s setup) *rig {
 func prepare(t *testing.T, s setup) *rig {
 	t.Helper()
 	r := &rig{env: s.env, server: s.broker}
+	if s.flood > rate {
+		floods <- struct{}{}
+		t.Cleanup(func() { <-floods })
+	}
 	if s.flood > 0 {
 		r.inside = simulate(t, s.flood)
 		r.vendor = r.inside.Ready()
