@@ -226,6 +226,8 @@ func (a *agent) tellEnd(s *session, end ending, now time.Time) {
 	switch {
 	case slices.ContainsFunc(a.sessions, (*session).up):
 		return
+	case end.removed && !a.view.Met: // nobody was told that she is watched: the log refused it
+		return
 	case end.removed && (len(a.debts) > 0 || slices.ContainsFunc(a.view.Gaps, mapping.Gap.Open)): // her gaps end first: see tellRemoval
 		return
 	case end.cause == event.CauseRefused:
