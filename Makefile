@@ -22,7 +22,7 @@ demo: build ## Run everything on this machine and judge it; options: make demo D
 
 test: ## Run go vet and all tests but the long end-to-end ones; options of go test: make test TEST=-v
 	$(GO) vet ./...
-	$(GO) test -timeout 5m -parallel 4 $(TEST) $$($(GO) list ./... | grep -v /test/e2e)
+	$(GO) test -timeout 10m -parallel 4 $(TEST) $$($(GO) list ./... | grep -v /test/e2e)
 	$(GO) test -short $(E2E) $(TEST) ./test/e2e
 
 e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing disks, a thousand sessions (minutes, 4096 file descriptors)

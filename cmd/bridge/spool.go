@@ -22,15 +22,15 @@ func newSpoolCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spool",
 		Short: "Look at a spool: what is accepted and not delivered everywhere",
-		Long: `A spool is the folder in which a bridge keeps what it has accepted until every sink has confirmed it (spool.dir). The commands read it and change
-nothing; bridge drain delivers what is in it, bridge dlq shows what a broker will never take.`,
+		Long: `A spool is the folder in which a bridge keeps what it has accepted until every sink has confirmed it (spool.dir). The commands look at it
+and let go of what is not to be delivered; bridge drain delivers what is in it, bridge dlq shows what a broker will never take.`,
 		Example: "  bridge spool inspect ./spool",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("say what to do: bridge spool inspect")}
+			return usageError{errors.New("say what to do: bridge spool inspect or forget")}
 		},
 	}
-	cmd.AddCommand(newSpoolInspectCommand())
+	cmd.AddCommand(newSpoolInspectCommand(), newSpoolForgetCommand())
 	return cmd
 }
 
@@ -57,6 +57,25 @@ nothing is changed, so it may be done beside a running bridge, whose newest reco
 		return printSpool(cmd.OutOrStdout(), args[0], &r, time.Now())
 	}
 	return cmd
+}
+
+func newSpoolForgetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget DIR SINK",
+		Short: "Let go of what a spool holds for a sink that is not to come back",
+		Long: `Let go of what a spool holds for a sink that is not to come back: a sink that was renamed or taken out of the configuration keeps its place, and what it has
+not got, until then. What other sinks have not got stays. The bridge must not run. A sink of that name that comes back later begins with the oldest
+event that the spool still holds.`,
+		Example: "  bridge spool forget ./spool facts",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := spool.Forget(args[0], args[1]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds nothing for %s any more\n", args[0], args[1])
+			return err
+		},
+	}
 }
 
 func printSpool(out io.Writer, dir string, r *spool.Report, now time.Time) error {

@@ -143,14 +143,24 @@ func (v *survey) restored() []*diskCursor {
 
 // Save implements [Cursor].
 func (c *diskCursor) Save(mark []byte) error {
-	if err := c.store(mark); err != nil {
+	if err := c.store(&mark); err != nil {
 		return fmt.Errorf("save cursor %q: %w", c.sink, err)
 	}
 	c.log.clean()
 	return nil
 }
 
-func (c *diskCursor) store(mark []byte) error {
+// saveAgain saves what is done beside the mark that was saved last, which is old enough for whatever was sent since.
+func (c *diskCursor) saveAgain() error {
+	if err := c.store(nil); err != nil {
+		return fmt.Errorf("save cursor %q: %w", c.sink, err)
+	}
+	c.log.clean()
+	return nil
+}
+
+// store saves what is done with a newer mark; nil: with the one that was saved last.
+func (c *diskCursor) store(newer *[]byte) error {
 	c.saving.Lock()
 	defer c.saving.Unlock()
 	if c.log.over() {
@@ -162,6 +172,10 @@ func (c *diskCursor) store(mark []byte) error {
 	}
 	var done []whole
 	c.mu.Lock()
+	mark := c.mark
+	if newer != nil {
+		mark = *newer
+	}
 	if c.saved && bytes.Equal(mark, c.mark) && (mark == nil) == (c.mark == nil) {
 		c.mu.Unlock()
 		return nil

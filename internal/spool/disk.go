@@ -144,7 +144,7 @@ func (d *Disk) Cursor(sink string, o CursorOptions) (Cursor, error) {
 			c.parts = append(c.parts, newPart(s, o.Now))
 		}
 		// So that the next process knows what this sink has to get. Where that fails the sink begins anew then, as it would now.
-		if err := c.store(nil); err != nil && o.Now {
+		if err := c.store(new([]byte)); err != nil && o.Now {
 			return nil, fmt.Errorf("cursor %q: %w", sink, err)
 		}
 		d.cursors = append(d.cursors, c)
@@ -176,7 +176,7 @@ func (d *Disk) fix() {
 	d.fixed = true
 	for _, c := range d.cursors {
 		if !c.opened {
-			d.Log.Warn("spool: a sink that is not configured holds what it has not got; bring it back or forget it", zap.String("sink", c.sink))
+			d.Log.Warn("spool: a sink that is not configured holds what it has not got; bring it back, or see bridge spool forget", zap.String("sink", c.sink))
 		}
 	}
 }

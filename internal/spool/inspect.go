@@ -1,8 +1,11 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/taskbridge/taskbridge/internal/event"
@@ -47,6 +50,9 @@ type CursorReport struct {
 // Inspect reads the log in dir and changes nothing, also beside a running bridge: what that appends or removes meanwhile may be in the report or not.
 // Damage is reported, never an error.
 func Inspect(dir string) (Report, error) {
+	if err := isLog(dir); err != nil {
+		return Report{}, err
+	}
 	v, err := look(OS, dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("spool: %w", err)
@@ -112,4 +118,36 @@ func (v *survey) inspect(s *segment, visit func(*Record)) (SegmentReport, error)
 		r.Corrupt += int64(s.end - sp.end)
 	}
 	return r, err
+}
+
+// isLog tells a log's folder from others, so that a slip of the pen does not pass for an empty log.
+func isLog(dir string) error {
+	names, err := OS.List(dir)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return name == lockName || strings.HasSuffix(name, ".seg") }) {
+		return fmt.Errorf("spool: %s is no spool: it holds neither a lock nor a segment", dir)
+	}
+	return nil
+}
+
+// Forget removes the cursor of a sink that is not to come back, in a log that no process has open: what only that sink had not got is freed by the next
+// one. Errors: the log is open, or has no such cursor.
+func Forget(dir, sink string) error {
+	if err := isLog(dir); err != nil {
+		return err
+	}
+	lock, err := OS.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	err = OS.Remove(filepath.Join(dir, cursorName(sink)))
+	if err == nil {
+		err = OS.SyncDir(dir)
+	}
+	if err = errors.Join(err, lock.Close()); err != nil {
+		return fmt.Errorf("spool: forget %s: %w", sink, err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,5 +68,39 @@ func TestInspect(t *testing.T) {
 	}
 	if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
 		t.Errorf("files: got %v and %v, want %v", after, err, before)
+	}
+}
+
+// TestForget: what a sink that is gone had not got is freed, and nothing else is.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	if err := Forget(dir, "gone"); err == nil || !strings.Contains(err.Error(), "is no spool") {
+		t.Errorf("an empty folder: got %v", err)
+	}
+	d := opened(t, Options{Dir: dir})
+	for _, sink := range []string{"gone", "kept"} {
+		if err := cursorOf(t, d, sink, CursorOptions{}).Save(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, d, 0, 5)
+	if err := Forget(dir, "gone"); err == nil || !strings.Contains(err.Error(), "in use by process") {
+		t.Errorf("an open log: got %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Forget(dir, "never"); err == nil {
+		t.Error("a sink that is not there: got no error")
+	}
+	if err := Forget(dir, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Inspect(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Cursors) != 1 || r.Cursors[0].Sink != "kept" || r.Cursors[0].Pending != 5 {
+		t.Errorf("got %+v, want the other sink with all it had not got", r.Cursors)
 	}
 }

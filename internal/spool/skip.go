@@ -1,13 +1,10 @@
 package spool
 
-import (
-	"slices"
+import "github.com/taskbridge/taskbridge/internal/event"
 
-	"github.com/taskbridge/taskbridge/internal/event"
-)
-
-// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped. Gap records among what is
-// skipped are appended again for the sink: they say what it does not get, also by an earlier Skip.
+// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped. A gap record among what is
+// skipped, also one that an earlier Skip has made, widens what is announced to all that it covers: so nothing that it says is lost, and the records that
+// say it do not grow with every Skip until the log holds nothing else.
 func (d *Disk) Skip(announce func([]Skipped) error) error {
 	if !d.SkipSlowest {
 		return nil
@@ -15,7 +12,7 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 	d.skipping.Lock()
 	defer d.skipping.Unlock()
 	d.mu.Lock()
-	tight := d.used+d.staged > d.max-d.max/8
+	tight := d.used+d.staged > d.normal-d.normal/8 // what Room asks for, or a refused intake would wait beside a log that is not skipped
 	d.mu.Unlock()
 	if !tight && !d.scarce() {
 		return nil
@@ -24,29 +21,25 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 	if c == nil {
 		return nil
 	}
-	var (
-		skipped []Skipped
-		again   []*event.Encoded
-	)
+	var skipped []Skipped
 	index := map[[2]string]int{}
 	err := d.read(p.seg, open, func(f *frame) {
 		r, target := f.record(d.epoch)
 		if r.Pos < p.fresh && !c.wants(&r.Header, target) {
 			return
 		}
-		if r.Header.Type == event.SessionGap {
-			again = append(again, &event.Encoded{Header: r.Header, Data: slices.Clone(r.Data)})
-			return
-		}
+		from, to := covers(&r)
 		who := [2]string{r.Header.Source, r.Header.Agent}
 		i, known := index[who]
 		if !known {
 			i, index[who] = len(skipped), len(skipped)
-			skipped = append(skipped, Skipped{Sink: c.sink, From: r.Header.Recorded})
+			skipped = append(skipped, Skipped{Sink: c.sink, From: from, To: to})
 		}
 		s := &skipped[i]
-		s.Header, s.To = r.Header, r.Header.Recorded
-		s.Records++
+		s.Header, s.From, s.To = r.Header, min(s.From, from), max(s.To, to)
+		if r.Header.Type != event.SessionGap {
+			s.Records++
+		}
 	})
 	if err != nil {
 		return err
@@ -54,17 +47,29 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 	if err := announce(skipped); err != nil {
 		return err
 	}
-	for _, e := range again {
-		if _, err := d.append(Reserve, c.sink, e); err != nil {
-			return err
-		}
-	}
 	if err := d.Sync(); err != nil {
 		return err
 	}
 	n := c.skip(p, open)
 	d.metrics.skipped.WithLabelValues(c.sink).Add(float64(n))
-	return nil
+	// Nobody else may come to save it: a publisher that cannot ask its broker has nothing new, and a sink that is not configured has no publisher.
+	return c.saveAgain()
+}
+
+// covers is the stretch of an agent's time of which a record tells.
+func covers(r *Record) (from, to event.Instant) {
+	from, to = r.Header.Recorded, r.Header.Recorded
+	if r.Header.Type != event.SessionGap {
+		return from, to
+	}
+	e, err := (&event.Encoded{Header: r.Header, Data: r.Data}).Decode()
+	if err != nil || e.Data.Gap == nil {
+		return from, to
+	}
+	if e.Data.Gap.To != 0 {
+		to = e.Data.Gap.To
+	}
+	return e.Data.Gap.From, to
 }
 
 // scarce reports whether the disk has no room for another segment: it may be full before the bound is reached, and a log that takes nothing at all could not

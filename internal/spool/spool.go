@@ -84,8 +84,7 @@ type Log interface {
 	// Reserve changes, from now on, how many bytes of the bound only Class Reserve may use.
 	Reserve(bytes int64)
 	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise: of the oldest segment that a cursor holds, it calls announce with
-	// what the slowest cursor has not done there; when that returns nil and what it appended is durable, the cursor counts these records as done. Gap records are not
-	// among them: they are appended again, for its sink alone.
+	// what the slowest cursor has not done there; when that returns nil and what it appended is durable, the cursor counts these records as done.
 	Skip(announce func([]Skipped) error) error
 	// Close makes durable what was appended and ends the log; cursors are saved by their owners before.
 	Close() error
@@ -95,7 +94,7 @@ type Log interface {
 type Skipped struct {
 	Sink     string
 	Header   event.Header  // of the last such record: whose it is
-	From, To event.Instant // recorded times of the first and the last
+	From, To event.Instant // recorded times of the first and the last; a gap record among them counts with all that it covers
 	Records  int
 }
 
