@@ -122,7 +122,7 @@ func (l *life) run(ctx context.Context) (err error) {
 		return err
 	}
 	b, err := bridge.New(
-		bridge.Options{BridgeID: "life", Silence: 3 * time.Second},
+		bridge.Options{BridgeID: "life", Silence: patient},
 		map[string]bridge.Feed{sourceName: {Source: listening{src, l}, Mapper: mapping.NewTaskRouter(policy)}},
 		&keeping{Disk: disk, life: l}, map[string]sink.Sink{sinkName: confirming{js, l}}, letters, log, reg)
 	if err != nil {

@@ -176,7 +176,9 @@ func prepare(t *testing.T, s setup) *rig {
 		floods <- struct{}{}
 		t.Cleanup(func() { <-floods })
 	}
+	silence := 3 * time.Second
 	if s.flood > 0 {
+		silence = patient
 		r.inside = simulate(t, s.flood)
 		r.vendor = r.inside.Ready()
 	} else {
@@ -202,13 +204,16 @@ func prepare(t *testing.T, s setup) *rig {
 sinks:
   - name: facts
     nats: {%s, stream: FACTS}
-bridge: {silence_limit: 3s, refused_retry: 1s, stop: fast}
+bridge: {silence_limit: %v, refused_retry: 1s, stop: fast}
 health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 %s
-`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), nats, s.more))
+`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), nats, silence, s.more))
 	return r
 }
+
+// patient is the silence limit of bridges with a simulator in this process, which has much else to do when it judges.
+const patient = 15 * time.Second
 
 // simulate runs a simulator in this process.
 func simulate(t *testing.T, rate float64) *simulator.Simulator {
