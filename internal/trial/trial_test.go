@@ -158,13 +158,13 @@ func stopAndStart(t *testing.T, tr *Trial) {
 	if err := tr.StopBridge(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if tr.o.tamper == nil {
-		until(t, "a planned gap of every agent is on the broker", func() bool { return tr.consumer.count(event.SessionGap) == 20 })
-	}
 	if err := tr.StartBridge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the next bridge is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
+	if tr.o.tamper == nil {
+		until(t, "a planned gap of every agent, opened and closed, is on the broker", func() bool { return tr.consumer.count(event.SessionGap) == 40 })
+	}
 	tr.emit(t, 900)
 }
 
