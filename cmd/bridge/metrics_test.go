@@ -59,7 +59,7 @@ var alerts = map[string]string{
 	"taskbridge_deadletters_replayed_total":            "",
 	"taskbridge_dials_total":                           "",
 	"taskbridge_events_total":                          "An increase of `{type=\"bridge.unmapped\"}`: the vendor sends something that is not known here.",
-	"taskbridge_frames_total":                          "An increase of `{outcome=\"discarded\"}`: the buffer is full. `{outcome=\"unmapped\"}` as above. `{outcome=\"collided\"}`: consumers see an agent in an activity that she left within a second, until her next change.",
+	"taskbridge_frames_total":                          "An increase of `{outcome=\"discarded\"}`: the spool is full, or its disk fails. `{outcome=\"unmapped\"}` as above. `{outcome=\"collided\"}`: consumers see an agent in an activity that she left within a second, until her next change.",
 	"taskbridge_gap_seconds_total":                     "The share of time not covered: `rate(...[1h])` over the number of agents; alert above what you accept.",
 	"taskbridge_gaps_total":                            "An increase of `{cause=\"evicted\"}`: another client closes our sessions. `{cause=\"spool_full\"}`: events are lost inside gaps.",
 	"taskbridge_longest_silence_seconds":               "Above `bridge.silence_limit` for a minute: sessions that fell silent are not replaced.",
