@@ -15,7 +15,6 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/config"
-	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
 func newDrainCommand() *cobra.Command {
@@ -75,13 +74,9 @@ func (c *configuration) drain(ctx context.Context, timeout time.Duration, stdout
 	if err != nil {
 		return err
 	}
-	sinks := map[string]sink.Sink{}
-	for name, b := range brokers {
-		sinks[name] = b
-	}
 	o := c.options()
 	o.Drain = timeout
-	b, err := bridge.New(o, nil, accepted, sinks, letters, log, reg)
+	b, err := bridge.New(o, nil, accepted, asSinks(brokers), letters, log, reg)
 	if err != nil {
 		return err
 	}

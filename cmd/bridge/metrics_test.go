@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
-	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/testpage"
 )
@@ -171,16 +170,12 @@ func families(t *testing.T) map[string]family {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	rosters.run(ended)
-	sinks := map[string]sink.Sink{}
-	for name, b := range brokers {
-		sinks[name] = b
-	}
 	letters, err := c.deadLetters(zap.NewNop(), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = letters.Close() }()
-	if _, err := bridge.New(c.options(), feeds, accepted, sinks, letters, zap.NewNop(), reg); err != nil {
+	if _, err := bridge.New(c.options(), feeds, accepted, asSinks(brokers), letters, zap.NewNop(), reg); err != nil {
 		t.Fatal(err)
 	}
 	newMetrics(reg, func() bool { return false })

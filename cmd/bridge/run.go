@@ -16,7 +16,6 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
-	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/source"
 )
 
@@ -115,11 +114,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	if err != nil {
 		return err
 	}
-	sinks := map[string]sink.Sink{}
-	for name, b := range brokers {
-		sinks[name] = b
-	}
-	b, err := bridge.New(c.options(), feeds, accepted, sinks, letters, log, reg)
+	b, err := bridge.New(c.options(), feeds, accepted, asSinks(brokers), letters, log, reg)
 	if err != nil {
 		return err
 	}

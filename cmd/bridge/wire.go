@@ -81,6 +81,15 @@ func (c *configuration) sinks(servers map[string]*embedded.Server, log *zap.Logg
 	return brokers, nil
 }
 
+// asSinks is what the bridge knows of the brokers.
+func asSinks(brokers map[string]broker) map[string]sink.Sink {
+	sinks := map[string]sink.Sink{}
+	for name, b := range brokers {
+		sinks[name] = b
+	}
+	return sinks
+}
+
 // servers starts the brokers that run in this process. stop ends them and returns when their files are closed; it is never nil.
 func (c *configuration) servers(log *zap.Logger) (servers map[string]*embedded.Server, stop func(), err error) {
 	servers = map[string]*embedded.Server{}
