@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,16 +28,42 @@ type lane struct {
 func (p *publisher) lane(id int) *lane {
 	l := p.lanes[id]
 	if l == nil {
-		l = &lane{id: id, backoff: retryLane}
+		l = lanePool.Get().(*lane)
+		*l = lane{id: id, backoff: retryLane}
 		p.lanes[id] = l
 	}
 	return l
 }
 
-// add puts a new record at the lane's end: in hand where it can go with the next batch, else queued.
-func (p *publisher) add(l *lane, r *spool.Record) {
+// drop ends a lane that is in no list and has nothing left.
+func (p *publisher) drop(l *lane) {
+	delete(p.lanes, l.id)
+	*l = lane{}
+	lanePool.Put(l)
+}
+
+// Most lanes live for one event.
+var lanePool = sync.Pool{New: func() any { return new(lane) }}
+
+// newBatch makes a batch of the lane's. They are allocated many at once, and never used twice: a sink that answered the same batch again would
+// confirm another.
+func (p *publisher) newBatch(l *lane, records []spool.Record) {
+	if len(p.batches) == 0 {
+		p.batches = make([]sink.Batch, 64)
+	}
+	l.batch, p.batches = &p.batches[0], p.batches[1:]
+	l.batch.Init(l.id, records, p.reporter)
+}
+
+// add puts record i at its lane's end: in hand where it can go with the next batch, else queued.
+func (p *publisher) add(l *lane, records []spool.Record, i int) {
+	r := &records[i]
 	if l.batch == nil && len(l.queue) == 0 && p.fits(len(l.fresh), l.size, r) {
-		l.fresh = append(l.fresh, *r)
+		if l.fresh == nil {
+			l.fresh = records[i : i+1 : i+1] // shared with the log's answer until another record joins
+		} else {
+			l.fresh = append(l.fresh, records[i])
+		}
 		l.size += len(r.Data)
 		p.list(l)
 		return
@@ -64,7 +91,7 @@ func (p *publisher) send() {
 		p.ready = p.ready[1:]
 		l.listed = false
 		if l.empty() { // a check found its batch stored while it waited for a retry
-			delete(p.lanes, l.id)
+			p.drop(l)
 			continue
 		}
 		if l.batch == nil {
@@ -75,10 +102,10 @@ func (p *publisher) send() {
 				continue
 			}
 			if len(records) == 0 { // a check found all of them stored
-				delete(p.lanes, l.id)
+				p.drop(l)
 				continue
 			}
-			l.batch = sink.NewBatch(l.id, records, p.report)
+			p.newBatch(l, records)
 		}
 		p.out++
 		l.batch.Out()
@@ -138,7 +165,7 @@ func (p *publisher) clear(l *lane) {
 
 func (p *publisher) goOn(l *lane) {
 	if l.empty() && !l.listed {
-		delete(p.lanes, l.id)
+		p.drop(l)
 		return
 	}
 	p.list(l)

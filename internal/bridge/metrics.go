@@ -15,7 +15,7 @@ type Metrics struct {
 	ends     *prometheus.CounterVec
 	frames   [6]prometheus.Counter // by outcome
 	beats    prometheus.Counter
-	events   *prometheus.CounterVec
+	events   map[event.Type]prometheus.Counter
 	gaps     *prometheus.CounterVec
 	openGaps prometheus.Gauge
 
@@ -52,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		dials:    counter("dials_total", "Sessions dialled.").WithLabelValues(),
 		ends:     counter("session_ends_total", "Sessions that ended without being replaced, by reason; each is followed by another dial.", "reason"),
 		beats:    counter("beats_total", "Proofs of life without content received.").WithLabelValues(),
-		events:   counter("events_total", "Events accepted by the log, by canonical type.", "type"),
+		events:   map[event.Type]prometheus.Counter{},
 		gaps:     counter("gaps_total", "Gaps opened, by cause.", "cause"),
 		openGaps: gauge("open_gaps", "Agents with a gap that is open now.").WithLabelValues(),
 		startSeconds: f.NewHistogram(prometheus.HistogramOpts{
@@ -86,8 +86,9 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 	for _, s := range states {
 		m.sessions.WithLabelValues(string(s))
 	}
+	events := counter("events_total", "Events accepted by the log, by canonical type.", "type")
 	for _, t := range event.Types {
-		m.events.WithLabelValues(string(t))
+		m.events[t] = events.WithLabelValues(string(t))
 	}
 	for _, c := range event.GapCauses {
 		m.gaps.WithLabelValues(string(c))

@@ -33,6 +33,7 @@ type publisher struct {
 	waiting []*lane       // for the time of their retry
 	queued  int           // positions in all lanes
 	out     int           // batches sent and not answered
+	batches []sink.Batch  // not used yet
 	unsure  bool          // something may be stored unrecognised: nothing is sent until the broker was asked
 	checkAt time.Time     // not to be asked before
 	refused int           // times in a row that asking has failed
@@ -48,7 +49,8 @@ type publisher struct {
 
 	unsaved    bool // something is done and not saved
 	savedAt    time.Time
-	background func(func()) // runs a save beside the publisher's goroutine
+	background func(func())             // runs a save beside the publisher's goroutine
+	reporter   func(*sink.Batch, error) // report: a method value is allocated
 	saves      sync.WaitGroup
 
 	mu       sync.Mutex
@@ -97,7 +99,7 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 		unsure: true, starting: true, window: maxQueued, unchecked: map[digest]spool.Pos{}, mark: c.Mark(),
 		answered: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
-	p.background = p.saves.Go
+	p.background, p.reporter = p.saves.Go, p.report
 	return p
 }
 
@@ -171,7 +173,7 @@ func (p *publisher) fill() bool {
 	}
 	for i := range records {
 		r := &records[i]
-		p.add(p.lane(p.sink.Lane(r)), r)
+		p.add(p.lane(p.sink.Lane(r)), records, i)
 		if p.starting {
 			p.doubt(r)
 		}

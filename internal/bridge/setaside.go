@@ -138,6 +138,6 @@ func (p *publisher) reform(l *lane, records []spool.Record) {
 		p.clear(l)
 		return
 	}
-	l.batch = sink.NewBatch(l.id, records, p.report)
+	p.newBatch(l, records)
 	p.goOn(l)
 }

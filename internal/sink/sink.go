@@ -60,7 +60,14 @@ type Batch struct {
 
 // NewBatch makes a batch whose Done calls report.
 func NewBatch(lane int, records []spool.Record, report func(*Batch, error)) *Batch {
-	return &Batch{Lane: lane, Records: records, report: report}
+	b := new(Batch)
+	b.Init(lane, records, report)
+	return b
+}
+
+// Init is [NewBatch] of a zero Batch, for a publisher that allocates many at once.
+func (b *Batch) Init(lane int, records []spool.Record, report func(*Batch, error)) {
+	b.Lane, b.Records, b.report = lane, records, report
 }
 
 // Out is called by the publisher before each Send: it arms Done for that Send.

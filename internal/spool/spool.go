@@ -6,7 +6,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -26,7 +25,21 @@ type Record struct {
 }
 
 // Sequence is the CloudEvents sequence attribute, "<log creation s>-<position, 19 digits>": text that sorts in append order per bridge.
-func (r *Record) Sequence() string { return fmt.Sprintf("%010d-%019d", r.Epoch, r.Pos) }
+func (r *Record) Sequence() string {
+	var b [30]byte
+	b[10] = '-'
+	pad(b[:10], uint64(r.Epoch))
+	pad(b[11:], uint64(r.Pos))
+	return string(b[:])
+}
+
+// pad writes n in decimal over all of b, with zeros before it.
+func pad(b []byte, n uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = '0' + byte(n%10)
+		n /= 10
+	}
+}
 
 // Size is what the record counts against the log's bound, in bytes.
 func (r *Record) Size() int { return len(r.Data) + headerSize }

@@ -15,9 +15,10 @@ import (
 
 // place is a position in a stream: when the stream was created and a sequence, big-endian, so that places compare as bytes and those in
 // an earlier incarnation of the stream come first.
-func place(created int64, seq uint64) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, placeSize), uint64(created))
-	return binary.BigEndian.AppendUint64(b, seq)
+func place(created int64, seq uint64) []byte { return appendPlace(nil, created, seq) }
+
+func appendPlace(b []byte, created int64, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, uint64(created)), seq)
 }
 
 const placeSize = 16

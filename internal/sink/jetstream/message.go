@@ -36,12 +36,13 @@ type renderer struct {
 	msg     nats.Msg
 	id      []string
 	subject []byte
+	known   map[string]string // subjects by their text: an agent's events have few
 	reply   []byte
 	data    []byte
 }
 
 func newRenderer(route *sink.Route, mode, stream string) *renderer {
-	r := &renderer{route: route, binary: mode == Binary, stream: stream, id: make([]string, 1)}
+	r := &renderer{route: route, binary: mode == Binary, stream: stream, id: make([]string, 1), known: map[string]string{}}
 	r.msg.Header = nats.Header{headerID: r.id, headerExpectedStream: {stream}}
 	if !r.binary {
 		r.msg.Header[headerContentType] = []string{structuredContentType}
@@ -53,7 +54,7 @@ func newRenderer(route *sink.Route, mode, stream string) *renderer {
 func (r *renderer) render(rec *spool.Record, inbox string, seq uint64) *nats.Msg {
 	r.subject = r.route.Append(r.subject[:0], rec)
 	r.reply = strconv.AppendUint(append(append(r.reply[:0], inbox...), '.'), seq, 10)
-	r.msg.Subject, r.msg.Reply = string(r.subject), string(r.reply)
+	r.msg.Subject, r.msg.Reply = r.intern(r.subject), string(r.reply)
 	r.id[0] = escapeHeader(rec.Header.ID)
 	if !r.binary {
 		r.data = event.AppendStructured(r.data[:0], &rec.Header, rec.Sequence(), rec.Data)
@@ -70,6 +71,22 @@ func (r *renderer) render(rec *spool.Record, inbox string, seq uint64) *nats.Msg
 	})
 	r.msg.Data = rec.Data
 	return &r.msg
+}
+
+// mostSubjects bounds the memory of subjects that were used, to some 10 MB.
+const mostSubjects = 1 << 16
+
+// intern is the text as a string, without allocating one that was used before.
+func (r *renderer) intern(text []byte) string {
+	if s, ok := r.known[string(text)]; ok {
+		return s
+	}
+	if len(r.known) >= mostSubjects {
+		clear(r.known)
+	}
+	s := string(text)
+	r.known[s] = s
+	return s
 }
 
 // escapeHeader percent-encodes what must not stand in a header's value: NATS binding 1.0.3-wip, section 3.1.3.2. The event's id as
@@ -118,12 +135,23 @@ func parseAnswer(data []byte) (a answer, ok bool) {
 	if !gjson.ValidBytes(data) {
 		return a, false
 	}
-	root := gjson.ParseBytes(data)
-	if e := root.Get("error"); e.Exists() {
-		a.code, a.errCode = int(e.Get("code").Int()), int(e.Get("err_code").Int())
-		a.description = e.Get("description").String()
+	refused := false
+	gjson.ParseBytes(data).ForEach(func(name, v gjson.Result) bool {
+		switch name.Str {
+		case "error":
+			a.code, a.errCode = int(v.Get("code").Int()), int(v.Get("err_code").Int())
+			a.description = v.Get("description").String()
+			refused = true
+		case "seq":
+			a.seq = v.Uint()
+		case "duplicate":
+			a.duplicate = v.Bool()
+		}
+		return true
+	})
+	if refused {
+		a.seq = 0
 		return a, a.code != 0
 	}
-	a.seq, a.duplicate = root.Get("seq").Uint(), root.Get("duplicate").Bool()
 	return a, a.seq != 0
 }

@@ -57,6 +57,7 @@ type Sink struct {
 	window     time.Duration
 	lost       error  // wraps sink.ErrBrokerLost until that was reported
 	newest     uint64 // highest stream sequence known
+	places     []byte // what Place of batches is cut from
 	seq        uint64 // of the last publish
 	flights    map[uint64]flight
 	closed     bool
@@ -145,7 +146,12 @@ func (s *Sink) Send(b *sink.Batch) {
 		return
 	}
 	if b.FirstSent.IsZero() {
-		b.FirstSent, b.Place = now, place(s.created, s.newest)
+		if cap(s.places)-len(s.places) < placeSize {
+			s.places = make([]byte, 0, 64*placeSize) // many at once: they are kept as long as their batches
+		}
+		s.places = appendPlace(s.places, s.created, s.newest)
+		n := len(s.places)
+		b.FirstSent, b.Place = now, s.places[n-placeSize:n:n]
 	}
 	s.seq++
 	seq, conn, inbox := s.seq, s.conn, s.inbox
@@ -246,11 +252,17 @@ func (s *Sink) answered(msg *nats.Msg) {
 		s.mu.Lock()
 		s.newest = max(s.newest, a.seq)
 		s.taken(seq)
+		f, ok := s.flights[seq]
+		if ok {
+			s.remove(seq)
+		}
 		s.mu.Unlock()
 		if a.duplicate {
 			s.metrics.duplicates.Inc()
 		}
-		s.finish(seq, func(*sink.Batch) error { return nil })
+		if ok {
+			s.done(f.batch, nil)
+		}
 	}
 }
 
