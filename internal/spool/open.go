@@ -43,7 +43,8 @@ func Open(o Options) (*Disk, error) {
 
 // adopt goes on from what the folder holds.
 func (d *Disk) adopt(v *survey) {
-	d.wake, d.closing, d.closed = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	d.wake, d.hurry = make(chan struct{}, 1), make(chan struct{}, 1)
+	d.closing, d.closed = make(chan struct{}), make(chan struct{})
 	d.segments, d.end, d.heard, d.heardAt, d.views = v.segments, max(v.end, 1), v.alive, v.aliveAt, v.views
 	if d.epoch = v.epoch; d.epoch == 0 {
 		d.epoch = d.Now().Unix()

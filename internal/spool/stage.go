@@ -27,6 +27,7 @@ func (g *group) end() Pos { return g.from + Pos(len(g.records)) }
 // stage takes what is appended until the writer takes it from there: one encoding and one copy under one mutex.
 type stage struct {
 	wake    chan struct{} // there is something
+	hurry   chan struct{} // somebody waits for it
 	closing chan struct{}
 	closed  chan struct{} // the writer has ended; closeErr is set
 
@@ -133,6 +134,7 @@ func (s *stage) admit(c Class, bytes int64) error {
 		}
 		moved := s.movement()
 		s.mu.Unlock()
+		s.hasten()
 		select {
 		case <-moved:
 			s.mu.Lock()
@@ -226,6 +228,14 @@ func (s *stage) fail(err error, word string) bool {
 	return news
 }
 
+// hasten is for those who wait for what the writer does next.
+func (s *stage) hasten() {
+	select {
+	case s.hurry <- struct{}{}:
+	default:
+	}
+}
+
 // movement is closed at the next move. It is called with mu held.
 func (s *stage) movement() <-chan struct{} {
 	if s.moved == nil {
@@ -282,6 +292,7 @@ func (s *stage) await(entries uint64) error {
 		}
 		settled := g.wait()
 		s.mu.Unlock()
+		s.hasten()
 		select {
 		case <-settled:
 		case <-s.closed:

@@ -15,12 +15,24 @@ const (
 	retryCap  = time.Second
 )
 
+// gather is the least time between the beginnings of two groups that nobody waits for. A group costs a sync, and wakes every sink, whatever it
+// holds; without a pause a steady stream of events would pay that for nearly each. A lone event does not wait.
+const gather = 2 * time.Millisecond
+
 // write is the writer goroutine.
 func (d *Disk) write() {
 	var err error
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for ending := false; !ending && err == nil; {
 		select {
 		case <-d.wake:
+			select {
+			case <-pause.C:
+			case <-d.hurry:
+			case <-d.closing:
+			}
+			pause.Reset(gather)
 		case <-d.closing:
 			ending = true // nothing is appended any more: what is there is the last
 		}
