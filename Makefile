@@ -7,12 +7,15 @@ TEST    ?=
 RUNS    ?= 10000
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
 E2E     := -count 1 -timeout 10m -parallel 10
+# What an event costs on its way, step by step; none of them waits for a disk or a network.
+MICRO   := ^Benchmark(Map|Encode|Append|AppendNext|Lanes|AppendStructured|Render|WholeWay)$$
+UPDATE  ?=
 
 # No cgo: the same static binary everywhere, and no C compiler needed to make it.
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e verify lint clean help
+.PHONY: build demo test e2e verify bench-micro lint clean help
 
 build: ## Build ./bin/bridge
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bridge ./cmd/bridge
@@ -33,6 +36,11 @@ verify: ## Run the end-to-end tests with those that take minutes, and 10,000 see
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 
+bench-micro: ## Run the micro-benchmarks beside the committed figures (2 minutes); keep new ones: make bench-micro UPDATE=1
+	mkdir -p bin
+	$(GO) test -run '^$$' -bench '$(MICRO)' -count 6 ./internal/mapping ./internal/event ./internal/spool ./internal/bridge ./internal/sink/jetstream >bin/micro.txt
+	$(if $(UPDATE),cp bin/micro.txt bench/micro.txt,$(GO) tool -modfile=tools/go.mod benchstat committed=bench/micro.txt now=bin/micro.txt)
+
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run
 
@@ -40,4 +48,4 @@ clean: ## Remove what the build has made
 	rm -rf bin
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

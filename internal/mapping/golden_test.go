@@ -39,7 +39,7 @@ type goldenFrame struct {
 	Text     string          `json:"text,omitempty"` // instead of Body, for what is not JSON
 }
 
-func (f goldenFrame) frame(t *testing.T) source.Frame {
+func (f goldenFrame) frame(t testing.TB) source.Frame {
 	t.Helper()
 	feed := map[string]source.Feed{"live": source.Live, "state": source.State}[f.Feed]
 	body := []byte(f.Text)

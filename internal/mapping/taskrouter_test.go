@@ -355,24 +355,3 @@ func TestTaskRouterUnmapped(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkTaskRouterAccepted(b *testing.B) {
-	mapper, view := NewTaskRouter(policy(b, nil)), NewView(alice)
-	frame := source.Frame{Body: sample(b, "reservation.accepted"), Received: time.Unix(1767323075, 0)}
-	var encoded event.Encoded
-	emit := func(e *event.Event) error {
-		e.Encode(&encoded)
-		return nil
-	}
-	mapper.Map(view, source.Frame{Body: sample(b, "reservation.created"), Received: time.Unix(1767323068, 0)}, func(e *event.Event) error {
-		view.Apply(e)
-		return nil
-	})
-	b.SetBytes(int64(len(frame.Body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if got := mapper.Map(view, frame, emit); got != Mapped {
-			b.Fatal(got)
-		}
-	}
-}
