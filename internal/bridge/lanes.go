@@ -16,7 +16,7 @@ import (
 type lane struct {
 	id      int
 	batch   *sink.Batch    // out, or to be sent again
-	fresh   []spool.Record // in hand from the log: spares reading them again
+	fresh   []spool.Record // in hand: spares reading them again
 	size    int            // bytes of data in fresh
 	queue   []spool.Pos
 	listed  bool // in ready or waiting
@@ -55,20 +55,39 @@ func (p *publisher) newBatch(l *lane, records []spool.Record) {
 	l.batch.Init(l.id, records, p.reporter)
 }
 
-// add puts record i at its lane's end: in hand where it can go with the next batch, else queued.
+// add puts record i at its lane's end: in hand while there is room, else queued.
 func (p *publisher) add(l *lane, records []spool.Record, i int) {
 	r := &records[i]
-	if l.batch == nil && len(l.queue) == 0 && p.fits(len(l.fresh), l.size, r) {
+	switch {
+	case len(l.queue) > 0:
+		p.enqueue(l, r.Pos)
+		return
+	case l.batch == nil && p.fits(len(l.fresh), l.size, r): // goes with the next batch
 		if l.fresh == nil {
 			l.fresh = records[i : i+1 : i+1] // shared with the log's answer until another record joins
 		} else {
-			l.fresh = append(l.fresh, records[i])
+			l.fresh = append(l.fresh, *r)
 		}
-		l.size += len(r.Data)
-		p.list(l)
+	case p.unsure || p.held+len(r.Data) > p.holds:
+		p.enqueue(l, r.Pos)
 		return
+	default: // the lane is busy: a copy, so that it does not keep the log's memory around it
+		c := *r
+		c.Data = slices.Clone(r.Data)
+		l.fresh = append(l.fresh, c)
 	}
-	l.queue = append(l.queue, r.Pos)
+	l.size += len(r.Data)
+	p.held += len(r.Data)
+	if l.batch == nil {
+		p.list(l)
+	}
+}
+
+// maxHeld bounds the data in hand, in bytes. It spares reading again what comes while its lane is busy.
+const maxHeld = 8 << 20
+
+func (p *publisher) enqueue(l *lane, pos spool.Pos) {
+	l.queue = append(l.queue, pos)
 	p.queued++
 }
 
@@ -120,8 +139,17 @@ func (p *publisher) send() {
 // leaves out what is done.
 func (p *publisher) take(l *lane) ([]spool.Record, error) {
 	if len(l.fresh) > 0 {
-		records := l.fresh
-		l.fresh, l.size = nil, 0
+		n, size := 1, len(l.fresh[0].Data)
+		for n < len(l.fresh) && p.fits(n, size, &l.fresh[n]) {
+			size += len(l.fresh[n].Data)
+			n++
+		}
+		records := l.fresh[:n:n]
+		if l.fresh = l.fresh[n:]; len(l.fresh) == 0 {
+			l.fresh = nil
+		}
+		l.size -= size
+		p.held -= size
 		return records, nil
 	}
 	for len(l.queue) > 0 {

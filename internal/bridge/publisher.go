@@ -32,6 +32,8 @@ type publisher struct {
 	ready   []*lane       // with something to send now, in the order in which they became so
 	waiting []*lane       // for the time of their retry
 	queued  int           // positions in all lanes
+	held    int           // bytes of data in hand, in all lanes
+	holds   int           // the most of them
 	out     int           // batches sent and not answered
 	batches []sink.Batch  // not used yet
 	unsure  bool          // something may be stored unrecognised: nothing is sent until the broker was asked
@@ -96,7 +98,7 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 			inFlight: m.inFlight.WithLabelValues(name), lanes: m.lanes.WithLabelValues(name),
 		},
 		lanes: map[int]*lane{}, backoff: retryCheck,
-		unsure: true, starting: true, window: maxQueued, unchecked: map[digest]spool.Pos{}, mark: c.Mark(),
+		unsure: true, starting: true, window: maxQueued, holds: maxHeld, unchecked: map[digest]spool.Pos{}, mark: c.Mark(),
 		answered: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 	p.background, p.reporter = p.saves.Go, p.report
@@ -164,6 +166,8 @@ func (p *publisher) fill() bool {
 			return false
 		}
 	case p.unsure, p.out >= p.limits.InFlight:
+		return false
+	case p.held >= p.holds && p.out > p.limits.InFlight/8: // busy enough; else what is in hand is of a few lanes that are stuck
 		return false
 	}
 	records, err := p.cursor.Next(room)

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -119,17 +120,13 @@ func (t texts) of(err error) string {
 	return clean
 }
 
-// halve puts the second half of the lane's batch back at the head of its queue and returns the first.
+// halve puts the second half of the lane's batch back in hand, before what is there, and returns the first.
 func (p *publisher) halve(l *lane) []spool.Record {
-	records := l.batch.Records
-	half := len(records) / 2
-	back := make([]spool.Pos, 0, len(records)-half+len(l.queue))
-	for _, r := range records[half:] {
-		back = append(back, r.Pos)
-	}
-	l.queue = append(back, l.queue...)
-	p.queued += len(records) - half
-	return records[:half]
+	first, second := l.batch.Records[:len(l.batch.Records)/2], l.batch.Records[len(l.batch.Records)/2:]
+	l.fresh = slices.Concat(second, l.fresh)
+	l.size += dataSize(second)
+	p.held += dataSize(second)
+	return first
 }
 
 // reform replaces the lane's batch by a new one of records that are known not to be stored.

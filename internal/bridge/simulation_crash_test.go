@@ -80,7 +80,7 @@ func (w *world) start() {
 	w.bridge = b
 	b.fleet.launch = w.launch
 	p := b.publishers[0]
-	p.window, p.background = 4+w.rng.IntN(60), func(f func()) { f() }
+	p.window, p.holds, p.background = 4+w.rng.IntN(60), w.rng.IntN(8<<10), func(f func()) { f() }
 	w.Restored += len(b.fleet.recovered)
 	for _, who := range b.fleet.strangers() {
 		w.sameView("recovered", b.fleet.recovered[who])

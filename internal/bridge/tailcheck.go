@@ -69,7 +69,9 @@ func (p *publisher) check(ctx context.Context) bool {
 	stored := func(r spool.Record) bool { return found[r.Pos] }
 	for _, l := range p.lanes {
 		l.fresh = slices.DeleteFunc(l.fresh, stored)
+		p.held -= l.size
 		l.size = dataSize(l.fresh)
+		p.held += l.size
 	}
 	for _, b := range open {
 		p.reform(p.lanes[b.Lane], slices.DeleteFunc(slices.Clone(b.Records), stored))
