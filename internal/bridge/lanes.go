@@ -68,7 +68,7 @@ func (p *publisher) add(l *lane, records []spool.Record, i int) {
 		} else {
 			l.fresh = append(l.fresh, *r)
 		}
-	case p.unsure || p.held+len(r.Data) > p.holds:
+	case p.starting, p.held+len(r.Data) > p.holds: // a start counts its window in positions
 		p.enqueue(l, r.Pos)
 		return
 	default: // the lane is busy: a copy, so that it does not keep the log's memory around it

@@ -45,7 +45,8 @@ type publisher struct {
 	// the rest is sent until half of them are gone.
 	starting bool // not all of it was asked about yet
 	window   int  // how many positions the lanes may hold
-	// unchecked is what the broker is asked about, also again with the next window: what a dead process had under way may land after a question.
+	// unchecked is what the broker is asked about, until it is delivered, whenever it is asked: what a dead process had under way may land after a
+	// question, and be forgotten as a repeat before a stuck lane comes to it.
 	unchecked map[digest]spool.Pos
 	mark      []byte // that was loaded; of no use once the start is over
 
@@ -138,6 +139,9 @@ func (p *publisher) step(ctx context.Context) time.Duration {
 	}
 	p.save()
 	if len(p.lanes) == 0 {
+		if !p.starting {
+			p.unchecked = nil // gives back what a window grew, and what was set aside
+		}
 		select {
 		case p.idle <- struct{}{}:
 		default:
@@ -237,7 +241,7 @@ func (p *publisher) delivered(records []spool.Record) {
 	now := event.InstantOf(p.now())
 	for i := range records {
 		p.cursor.Done(records[i].Pos)
-		if p.starting {
+		if len(p.unchecked) > 0 {
 			delete(p.unchecked, digestOf(records[i].Header.ID))
 		}
 		p.meters.latency.Observe(float64(now-records[i].Header.Recorded) / 1000)

@@ -55,9 +55,6 @@ func (p *publisher) check(ctx context.Context) bool {
 	}
 	p.backoff, p.unsure, p.refused = retryCheck, false, 0
 	p.starting = p.starting && p.cursor.Replaying()
-	if !p.starting {
-		p.unchecked = map[digest]spool.Pos{} // gives back what a window grew
-	}
 	p.ready = append(p.ready, p.waiting...)
 	p.waiting = nil
 	for pos := range found { // lanes that queue it will find it done
@@ -67,14 +64,15 @@ func (p *publisher) check(ctx context.Context) bool {
 	maps.DeleteFunc(p.unchecked, func(_ digest, pos spool.Pos) bool { return found[pos] })
 	p.meters.published.Add(float64(len(found)))
 	stored := func(r spool.Record) bool { return found[r.Pos] }
-	for _, l := range p.lanes {
+	lanes := slices.SortedFunc(maps.Values(p.lanes), func(a, b *lane) int { return a.id - b.id }) // so that a run can be repeated
+	for _, l := range lanes {
 		l.fresh = slices.DeleteFunc(l.fresh, stored)
 		p.held -= l.size
 		l.size = dataSize(l.fresh)
 		p.held += l.size
-	}
-	for _, b := range open {
-		p.reform(p.lanes[b.Lane], slices.DeleteFunc(slices.Clone(b.Records), stored))
+		if l.batch != nil { // also one that was formed anew and not sent yet: an earlier process may have sent its records
+			p.reform(l, slices.DeleteFunc(slices.Clone(l.batch.Records), stored))
+		}
 	}
 	return true
 }
@@ -82,6 +80,9 @@ func (p *publisher) check(ctx context.Context) bool {
 // landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later
 // process would have to ask, is kept.
 func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[spool.Pos]bool, error) {
+	if p.unchecked == nil {
+		p.unchecked = map[digest]spool.Pos{}
+	}
 	asked := p.unchecked
 	for _, b := range open {
 		for i := range b.Records {
