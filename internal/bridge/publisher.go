@@ -211,14 +211,14 @@ func (p *publisher) collect() {
 	for _, a := range answers {
 		l := p.lanes[a.batch.Lane]
 		p.out--
-		if a.err != nil {
-			l.trials.fail(a.err, p.now())
-		}
-		var rejected *sink.Rejected
-		switch {
-		case a.err == nil:
+		if a.err == nil {
 			p.delivered(a.batch.Records)
 			p.clear(l)
+			continue
+		}
+		l.trials.fail(a.err, p.now())
+		var rejected *sink.Rejected
+		switch {
 		case errors.As(a.err, &rejected):
 			refused = append(refused, refusal{l, rejected})
 		case errors.Is(a.err, sink.ErrUnsure):
