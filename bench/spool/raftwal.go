@@ -158,7 +158,8 @@ func (r *raftWAL) close() error {
 	return errors.Join(r.wal.Close(), r.meta.Close())
 }
 
-// rawCodec stores nothing but the data, and reads into the memory that it finds: raft-wal's own codec has more to do, and allocates for each record.
+// rawCodec stores nothing but the data, and reads into the memory that it finds: raft-wal's own codec has more to do, and allocates for each record. v0.4.0
+// notes its own codec in every segment whichever it was given, and so refuses to open such a log again; here nothing is opened twice.
 type rawCodec struct{}
 
 func (rawCodec) ID() uint64 { return wal.FirstExternalCodecID }
