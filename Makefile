@@ -4,6 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 DEMO    ?=
 TEST    ?=
+BENCH   ?=
 RUNS    ?= 10000
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
 E2E     := -count 1 -timeout 10m -parallel 10
@@ -15,7 +16,7 @@ UPDATE  ?=
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e verify bench-micro lint clean help
+.PHONY: build demo test e2e verify bench bench-quick bench-programs bench-micro lint clean help
 
 build: ## Build ./bin/bridge
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bridge ./cmd/bridge
@@ -40,6 +41,16 @@ bench-micro: ## Run the micro-benchmarks beside the committed figures (2 minutes
 	mkdir -p bin
 	$(GO) test -run '^$$' -bench '$(MICRO)' -count 6 ./internal/mapping ./internal/event ./internal/spool ./internal/bridge ./internal/sink/jetstream >bin/micro.txt
 	$(if $(UPDATE),cp bin/micro.txt bench/micro.txt,$(GO) tool -modfile=tools/go.mod benchstat committed=bench/micro.txt now=bin/micro.txt)
+
+bench: bench-programs ## Measure speed and memory beside the limit (Linux, most of an hour); options: make bench BENCH='-only flood -json FILE'; PEER=FILE: beside a Redpanda Connect too
+	./bin/bench run $(BENCH)
+
+bench-quick: bench-programs ## The same in under three minutes: floods and latencies only, with wider error
+	./bin/bench run -quick $(BENCH)
+
+# A module of its own: what is only measured against is no dependency of the bridge.
+bench-programs: build
+	cd bench && $(GO) build -o ../bin/bench . && $(GO) build -o ../bin/nats-server github.com/nats-io/nats-server/v2
 
 lint: ## Run the linters and check the formatting; the first run builds them (minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

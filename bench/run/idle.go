@@ -1,0 +1,3 @@
+package run
+
+func (r *runner) idle() []step { return nil }

@@ -1,0 +1,80 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// agents is how many sockets floods and paced loads have: with ten tasks each, a thousand keys.
+const agents = 100
+
+// startUp is about what a stage takes before and after its load.
+const startUp = 9 * time.Second
+
+// flood are the rounds as fast as the programs are: events for three seconds and more.
+func (r *runner) flood() []step {
+	events := uint64(600_000)
+	if r.options.Quick {
+		events = 400_000
+	}
+	return r.rounds(&r.results.Flood, r.options.Rounds, events, 0)
+}
+
+// paced are the rounds at even rates.
+func (r *runner) paced() []step {
+	rounds, seconds := min(3, r.options.Rounds), 12.0
+	if r.options.Quick {
+		rounds, seconds = 1, 8
+	}
+	var all []step
+	for _, rate := range []float64{1_000, 10_000} {
+		all = append(all, r.rounds(&r.results.Paced, rounds, uint64(rate*seconds), rate)...)
+	}
+	return all
+}
+
+// contestants are the programs that are compared, made anew for each round. The one that bounds the others comes last.
+func (r *runner) contestants() []program {
+	all := []program{&theBridge{path: r.options.Bridge}}
+	if r.options.Peer != "" {
+		all = append(all, thePeer{path: r.options.Peer})
+	}
+	return append(all, theLimit{self: r.self})
+}
+
+// rounds let the programs do the same in turn. Neighbours in time are compared, so that what else the machine does is in both.
+func (r *runner) rounds(into *[]Round, rounds int, events uint64, rate float64) (all []step) {
+	takes := startUp + 6*time.Second
+	if rate > 0 {
+		takes = startUp + time.Duration(float64(events)/rate*float64(time.Second))
+	}
+	for number := range rounds {
+		for _, under := range r.contestants() {
+			title := fmt.Sprintf("round %d of %d: %s, %d events as fast as they go", number+1, rounds, under.name(), events)
+			if rate > 0 {
+				title = fmt.Sprintf("round %d of %d: %s, %.0f events per second", number+1, rounds, under.name(), rate)
+			}
+			all = append(all, step{title, takes, func(ctx context.Context) error {
+				round, err := r.round(ctx, under, events, rate)
+				round.Number = number + 1
+				*into = append(*into, round)
+				return err
+			}})
+		}
+	}
+	return all
+}
+
+// round is one load on a stage of its own.
+func (r *runner) round(ctx context.Context, under program, events uint64, rate float64) (round Round, err error) {
+	s, err := r.setStage(ctx, under, agents, false)
+	defer func() { err = errors.Join(err, s.strike()) }()
+	if err != nil {
+		return round, err
+	}
+	round, err = s.measure(ctx, events, rate, true)
+	r.print(round)
+	return round, err
+}

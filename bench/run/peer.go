@@ -1,0 +1,83 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/taskbridge/taskbridge/bench/process"
+	"github.com/taskbridge/taskbridge/bench/wire"
+)
+
+// thePeer is Redpanda Connect, set up to do as much of the same as it can: an input per socket, the envelope by a mapping, a message id. Its order is
+// not kept (that would be threads: 1 and max_in_flight: 1, at a fraction of the speed), so its breaks of order are counted and no failure.
+type thePeer struct{ path string }
+
+func (p thePeer) name() string           { return "peer" }
+func (p thePeer) stream() (string, bool) { return "EV", false }
+func (p thePeer) ordersAgents() bool     { return false }
+
+func (p thePeer) command(s *stage) (process.Command, error) {
+	file := filepath.Join(s.dir, "peer.yaml")
+	if err := os.WriteFile(file, []byte(peerConfig(sockets(s), s.nats, s.agents)), 0o600); err != nil {
+		return process.Command{}, err
+	}
+	return process.Command{Path: p.path, Args: []string{"run", file}}, nil
+}
+
+// live: who has a socket reads it.
+func (p thePeer) live(context.Context, *stage) (bool, error) { return true, nil }
+
+// peerConfig has an input for each socket; its default HTTP listener would be open to the network. What is no reservation event (init, heartbeats) is dropped.
+func peerConfig(sockets, nats string, agents int) string {
+	var inputs strings.Builder
+	for agent := range uint32(agents) {
+		fmt.Fprintf(&inputs, "      - websocket: {url: '%s?worker=%s'}\n", sockets, wire.Worker(agent))
+	}
+	return `http: {enabled: false}
+logger: {level: WARN}
+metrics: {none: {}}
+tracer: {none: {}}
+input:
+  broker:
+    inputs:
+` + inputs.String() + `pipeline:
+  threads: -1
+  processors:
+    - mapping: |
+        let event = content().string().parse_json().catch({})
+        let r = $event.payload
+        let verb = match $event.event_type.or("") {
+          "reservation.created" => "created",
+          "reservation.accepted" => "accepted",
+          "reservation.wrapup" => "wrapping",
+          "reservation.completed" => "completed",
+          _ => ""
+        }
+        root = if $verb == "" { deleted() }
+        root.specversion = "1.0"
+        root.id = $r.sid + ":" + $verb
+        root.source = "/twilio/taskrouter/" + $r.account_sid + "/" + $r.workspace_sid
+        root.type = "reservation." + $verb
+        root.subject = $r.sid
+        root.time = $r.date_updated
+        root.agent.id = $r.worker_sid
+        root.agent.name = $r.worker_name
+        root.reservation.status = $r.reservation_status
+        root.reservation.createdAt = $r.date_created
+        root.task.id = $r.task.sid
+        root.task.channel = $r.task.task_channel_unique_name
+        root.task.queue = $r.task.queue_sid
+        root.data = $event
+        meta agent = $r.worker_sid
+        meta id = $r.sid + ":" + $verb
+output:
+  nats_jetstream:
+    urls: ['` + nats + `']
+    subject: 'ev.${! @agent }'
+    headers: {Nats-Msg-Id: '${! @id }'}
+    max_in_flight: 1024
+`
+}

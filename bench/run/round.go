@@ -1,0 +1,133 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/taskbridge/taskbridge/bench/process"
+	"github.com/taskbridge/taskbridge/bench/verify"
+)
+
+// measure sends n events at rate to a stage that is live, and judges what the stream holds once the program has nothing left to send. ended: the
+// program is ended before that, so that nothing can come later.
+func (s *stage) measure(ctx context.Context, n uint64, rate float64, ended bool) (Round, error) {
+	name, _ := s.under.stream()
+	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: calibrate()}
+	base, err := s.end(ctx)
+	if err != nil {
+		return round, err
+	}
+	before, err := s.costs()
+	if err != nil {
+		return round, err
+	}
+	load, err := s.control.Go(ctx, n, rate)
+	if err != nil {
+		return round, err
+	}
+	if err := s.until(ctx, "the stream has every event", func() (string, bool, error) {
+		stat, err := s.control.Stat(ctx)
+		if err == nil && stat.Error != "" {
+			err = errors.New("generator: " + stat.Error)
+		}
+		if err != nil {
+			return "", false, err
+		}
+		now, err := s.end(ctx)
+		round.Behind = milliseconds(time.Duration(stat.Behind))
+		return strconv.FormatUint(now-base, 10), now-base >= n, err
+	}); err != nil {
+		return round, err
+	}
+	after, err := s.costs()
+	if err != nil {
+		return round, err
+	}
+	round.note(before, after)
+	if ended {
+		if err := s.program.Stop(); err != nil {
+			return round, err
+		}
+	}
+	last, err := s.end(ctx)
+	if err != nil {
+		return round, err
+	}
+	check := verify.New(load)
+	if err := verify.Read(ctx, s.js, name, base+1, last, check.Take); err != nil {
+		return round, err
+	}
+	round.Verified = check.Report()
+	round.Seconds = check.Last().Sub(time.Unix(0, load.Began)).Seconds()
+	if rate > 0 {
+		stamps, err := s.control.Stamps(ctx, int(n))
+		if err != nil {
+			return round, err
+		}
+		round.P50, round.P99, round.P999 = quantiles(check.Latencies(stamps))
+	}
+	if err := round.Verified.Err(s.under.ordersAgents()); err != nil {
+		return round, fmt.Errorf("%s: %w", round.Program, err)
+	}
+	return round, nil
+}
+
+// costs are what the processes of a stage have used so far.
+type costs struct {
+	at                         time.Time
+	program, broker, generator process.Usage
+	busy                       time.Duration // all cores, all processes
+}
+
+func (s *stage) costs() (c costs, err error) {
+	c.at = time.Now()
+	for _, part := range []struct {
+		p *process.Process
+		u *process.Usage
+	}{{s.program, &c.program}, {s.broker, &c.broker}, {s.generator, &c.generator}} {
+		if *part.u, err = part.p.Usage(); err != nil {
+			return c, err
+		}
+	}
+	c.busy, err = process.Busy()
+	return c, err
+}
+
+func (r *Round) note(before, after costs) {
+	used := func(a, b process.Usage) time.Duration { return b.CPU - a.CPU }
+	per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(r.Events) }
+	program, broker, generator := used(before.program, after.program), used(before.broker, after.broker), used(before.generator, after.generator)
+	r.ProgramCPU, r.BrokerCPU, r.GeneratorCPU = per(program), per(broker), per(generator)
+	r.RSS, r.PeakRSS = after.program.RSS, after.program.Peak
+	all := float64(after.at.Sub(before.at)) * float64(runtime.NumCPU())
+	r.OtherLoad = max(0, float64(after.busy-before.busy-program-broker-generator)/all)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// quantiles are in milliseconds: by nearest rank, the least value that so many are not above. It sorts all.
+func quantiles(all []time.Duration) (p50, p99, p999 float64) {
+	if len(all) == 0 {
+		return 0, 0, 0
+	}
+	slices.Sort(all)
+	at := func(permille int) float64 { return milliseconds(all[(len(all)*permille+999)/1000-1]) }
+	return at(500), at(990), at(999)
+}
+
+// calibrate is how fast one thread makes SHA-256 sums, in MB/s.
+func calibrate() float64 {
+	block := make([]byte, 1<<20)
+	began := time.Now()
+	n := 0
+	for ; time.Since(began) < 200*time.Millisecond; n++ {
+		sha256.Sum256(block)
+	}
+	return float64(n) * float64(len(block)) / 1e6 / time.Since(began).Seconds()
+}

@@ -1,0 +1,153 @@
+// Package verify judges what a stream holds by what the generator has sent: every event once, and in order.
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/taskbridge/taskbridge/bench/generator"
+	"github.com/taskbridge/taskbridge/bench/wire"
+)
+
+// Report is what was found.
+type Report struct {
+	// Events are those of the load, each counted once.
+	Events int `json:"events"`
+	// Missing are events of the load that the stream lacks.
+	Missing int `json:"missing"`
+	// Duplicates are messages with the id of one before them.
+	Duplicates int `json:"duplicates"`
+	// KeyBreaks are events that the stream has after a later one about the same task.
+	KeyBreaks int `json:"key_breaks"`
+	// AgentBreaks are events that the stream has after a later one of the same agent, be it about another task.
+	AgentBreaks int `json:"agent_breaks"`
+	// Foreign are the generator's events that are not of this load.
+	Foreign int `json:"foreign"`
+	// Others are messages that tell no event of the generator's: the bridge's own, about sessions and snapshots.
+	Others int `json:"others"`
+	// Examples name the first violations.
+	Examples []string `json:"examples,omitempty"`
+}
+
+// Err is nil where every event is there once, in order; strict asks for the order of agents too, where the task's alone is promised otherwise.
+func (r Report) Err(strict bool) error {
+	var errs []error
+	count := func(n int, what string) {
+		if n > 0 {
+			errs = append(errs, fmt.Errorf("%d %s", n, what))
+		}
+	}
+	count(r.Missing, "events missing")
+	count(r.Duplicates, "duplicates")
+	count(r.KeyBreaks, "breaks of a task's order")
+	count(r.Foreign, "events of another load")
+	if strict {
+		count(r.AgentBreaks, "breaks of an agent's order")
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the stream is not what was sent: %w; for example %q", errors.Join(errs...), r.Examples)
+}
+
+// Checker takes the messages of a stream in its order. Not safe for concurrent use.
+type Checker struct {
+	load   generator.Started
+	stored []int64 // by index, ns since 1970; 0: not seen
+	latest []uint64
+	report Report
+}
+
+// New makes a checker for the events of a load.
+func New(load generator.Started) *Checker {
+	return &Checker{load: load, stored: make([]int64, load.Each*uint64(load.Agents)), latest: make([]uint64, load.Agents)}
+}
+
+// index is the place of e in what [generator.Client.Stamps] returns. False: e is not of this load.
+func (c *Checker) index(e wire.Event) (int, bool) {
+	if e.Seq < c.load.First || e.Seq >= c.load.First+c.load.Each || e.Agent >= uint32(c.load.Agents) {
+		return 0, false
+	}
+	return int(e.Seq-c.load.First)*c.load.Agents + int(e.Agent), true
+}
+
+// mostExamples bounds what is told of a stream that is all wrong.
+const mostExamples = 5
+
+func (c *Checker) note(n *int, what, id string) {
+	*n++
+	if len(c.report.Examples) < mostExamples {
+		c.report.Examples = append(c.report.Examples, what+" "+id)
+	}
+}
+
+// Take takes the next message: its id, and when it was stored.
+func (c *Checker) Take(id string, stored time.Time) {
+	e, err := wire.ParseID(id)
+	if err != nil {
+		c.report.Others++
+		return
+	}
+	i, ok := c.index(e)
+	switch {
+	case !ok:
+		c.note(&c.report.Foreign, "foreign", id)
+		return
+	case c.stored[i] != 0:
+		c.note(&c.report.Duplicates, "duplicate", id)
+		return
+	}
+	c.report.Events++
+	c.stored[i] = stored.UnixNano()
+	for later, more := e.Later(); more; later, more = later.Later() {
+		if j, ok := c.index(later); ok && c.stored[j] != 0 {
+			c.note(&c.report.KeyBreaks, "late", id)
+			break
+		}
+	}
+	if latest := &c.latest[e.Agent]; e.Seq+1 < *latest {
+		c.report.AgentBreaks++
+	} else {
+		*latest = e.Seq + 1
+	}
+}
+
+// Complete reports whether every event was seen.
+func (c *Checker) Complete() bool { return c.report.Events == len(c.stored) }
+
+// Report sums up. It may be called again after further messages.
+func (c *Checker) Report() Report {
+	r := c.report
+	r.Missing = len(c.stored) - r.Events
+	for i, at := range c.stored {
+		if r.Missing == 0 || len(r.Examples) >= mostExamples {
+			break
+		}
+		if at == 0 {
+			e := wire.Event{Agent: uint32(i % c.load.Agents), Seq: c.load.First + uint64(i/c.load.Agents)}
+			r.Examples = append(r.Examples[:len(r.Examples):len(r.Examples)], "missing "+e.ID())
+		}
+	}
+	return r
+}
+
+// Last is when the last event was stored.
+func (c *Checker) Last() time.Time {
+	var last int64
+	for _, at := range c.stored {
+		last = max(last, at)
+	}
+	return time.Unix(0, last)
+}
+
+// Latencies are, of every event seen, the time from stamps, when it was sent, to its storage.
+func (c *Checker) Latencies(stamps []int64) []time.Duration {
+	all := make([]time.Duration, 0, len(stamps))
+	for i, at := range c.stored {
+		if at != 0 {
+			all = append(all, time.Duration(at-stamps[i]))
+		}
+	}
+	return all
+}
