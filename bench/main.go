@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -83,6 +84,17 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 	flags.StringVar(&o.Dir, "dir", "bin", "`folder` for the rounds' files, on a disk")
 	flags.BoolVar(&o.Quick, "quick", false, "under three minutes: fewer, shorter rounds, and none with more than 100 sessions")
 	flags.IntVar(&o.Rounds, "rounds", 0, "how `many` rounds; default: 5, or 3 with -quick")
+	flags.DurationVar(&o.Settle, "settle", 0, "how long idle sessions rest before they are measured; default: 2m30s")
+	flags.Func("sessions", "`numbers` of idle sessions, joined by commas; default: 1000,10000", func(text string) error {
+		for one := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(one)
+			if err != nil {
+				return err
+			}
+			o.Sessions = append(o.Sessions, n)
+		}
+		return nil
+	})
 	only := flags.String("only", "", "run only these `parts`, joined by commas: "+strings.Join(run.Parts, ", "))
 	file := flags.String("json", "", "write all figures to this `file`")
 	if err := flags.Parse(args); err != nil {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
+
+	"github.com/taskbridge/taskbridge/bench/wire"
 )
 
 // agents is how many sockets floods and paced loads have: with ten tasks each, a thousand keys.
@@ -30,7 +33,7 @@ func (r *runner) paced() []step {
 	}
 	var all []step
 	for _, rate := range []float64{1_000, 10_000} {
-		all = append(all, r.rounds(&r.results.Paced, rounds, uint64(rate*seconds), rate)...)
+		all = append(all, r.rounds(&r.results.Paced, rounds, wholeCycles(rate*seconds, agents), rate)...)
 	}
 	return all
 }
@@ -74,7 +77,13 @@ func (r *runner) round(ctx context.Context, under program, events uint64, rate f
 	if err != nil {
 		return round, err
 	}
-	round, err = s.measure(ctx, events, rate, true)
+	round, err = s.measure(ctx, events, rate)
 	r.print(round)
 	return round, err
+}
+
+// wholeCycles is about n, and leaves no task of so many agents open.
+func wholeCycles(n float64, agents int) uint64 {
+	cycle := float64(agents * wire.Cycle)
+	return uint64(max(1, math.Round(n/cycle)) * cycle)
 }

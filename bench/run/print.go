@@ -14,3 +14,17 @@ func (r *runner) print(x Round) {
 	fmt.Fprintf(r.options.Out, "         stream: %d events, %d missing, %d duplicates, %d breaks of a task's order, %d of an agent's, %d others\n",
 		v.Events, v.Missing, v.Duplicates, v.KeyBreaks, v.AgentBreaks, v.Others)
 }
+
+func (r *runner) printIdle(x Idle) {
+	fmt.Fprintf(r.options.Out, "  %d sessions (%s): RSS %.1f MB, %.0f goroutines, heap %.1f MB, stacks %.1f MB, %.1f %% of a core", x.Sessions, scheme(x.TLS),
+		float64(x.RSS)/1e6, x.Goroutines, x.Heap/1e6, x.Stacks/1e6, 100*x.CPU)
+	if base := r.results.Idle[0]; x.Sessions > 0 && base.Sessions == 0 {
+		fmt.Fprintf(r.options.Out, "; a session %.2f KiB and %.2f goroutines", x.PerSession(base), (x.Goroutines-base.Goroutines)/float64(x.Sessions))
+	}
+	fmt.Fprintln(r.options.Out)
+}
+
+func (r *runner) printStorm(x *Storm) {
+	fmt.Fprintf(r.options.Out, "  %d sessions lost at once: %d dials, at most %d in a second (budget %.0f), all back after %.0f s; RSS %.1f MB before, %.1f after, %.1f at most\n",
+		x.Sessions, x.Dials, x.Peak, x.Budget, x.Seconds, float64(x.Before)/1e6, float64(x.After)/1e6, float64(x.Highest)/1e6)
+}

@@ -83,10 +83,15 @@ type Idle struct {
 	CPU float64 `json:"cpu"`
 }
 
+// PerSession is what a session takes of the memory, in KiB: what is more than in base, which has none.
+func (i Idle) PerSession(base Idle) float64 {
+	return float64(i.RSS-base.RSS) / 1024 / float64(i.Sessions)
+}
+
 // Storm is a loss of all sessions at once.
 type Storm struct {
-	Sessions int  `json:"sessions"`
-	TLS      bool `json:"tls"`
+	// Sessions that were lost, ws.
+	Sessions int `json:"sessions"`
 	// Budget is the dials per second that the bridge is configured for: the shipped default.
 	Budget float64 `json:"budget_per_s"`
 	// Peak is the most upgrades within any second, Dials their number, as the vendor saw it.

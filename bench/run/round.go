@@ -10,14 +10,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/process"
 	"github.com/taskbridge/taskbridge/bench/verify"
 )
 
-// measure sends n events at rate to a stage that is live, and judges what the stream holds once the program has nothing left to send. ended: the
-// program is ended before that, so that nothing can come later.
-func (s *stage) measure(ctx context.Context, n uint64, rate float64, ended bool) (Round, error) {
-	name, _ := s.under.stream()
+// measure sends n events at rate to a stage that is live, ends the program under test, so that nothing can come later, and judges what the stream holds.
+func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, error) {
 	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: calibrate()}
 	base, err := s.end(ctx)
 	if err != nil {
@@ -31,18 +30,7 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64, ended bool)
 	if err != nil {
 		return round, err
 	}
-	if err := s.until(ctx, "the stream has every event", func() (string, bool, error) {
-		stat, err := s.control.Stat(ctx)
-		if err == nil && stat.Error != "" {
-			err = errors.New("generator: " + stat.Error)
-		}
-		if err != nil {
-			return "", false, err
-		}
-		now, err := s.end(ctx)
-		round.Behind = milliseconds(time.Duration(stat.Behind))
-		return strconv.FormatUint(now-base, 10), now-base >= n, err
-	}); err != nil {
+	if err := s.awaitGrowth(ctx, base, n, &round); err != nil {
 		return round, err
 	}
 	after, err := s.costs()
@@ -50,17 +38,8 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64, ended bool)
 		return round, err
 	}
 	round.note(before, after)
-	if ended {
-		if err := s.program.Stop(); err != nil {
-			return round, err
-		}
-	}
-	last, err := s.end(ctx)
+	check, err := s.readBack(ctx, base, load)
 	if err != nil {
-		return round, err
-	}
-	check := verify.New(load)
-	if err := verify.Read(ctx, s.js, name, base+1, last, check.Take); err != nil {
 		return round, err
 	}
 	round.Verified = check.Report()
@@ -76,6 +55,55 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64, ended bool)
 		return round, fmt.Errorf("%s: %w", round.Program, err)
 	}
 	return round, nil
+}
+
+// awaitGrowth returns when the stream has n messages more than base.
+func (s *stage) awaitGrowth(ctx context.Context, base, n uint64, round *Round) error {
+	return s.until(ctx, "the stream has every event", func() (string, bool, error) {
+		stat, err := s.control.Stat(ctx)
+		if err == nil && stat.Error != "" {
+			err = errors.New("generator: " + stat.Error)
+		}
+		if err != nil {
+			return "", false, err
+		}
+		round.Behind = milliseconds(time.Duration(stat.Behind))
+		now, err := s.end(ctx)
+		return strconv.FormatUint(now-base, 10), now-base >= n, err
+	})
+}
+
+// lateness is how long events that the stream lacks are waited for.
+const lateness = 5 * time.Second
+
+// readBack reads what the stream has after base. The bridge tells of sessions too, at each minute's turn: where such messages were counted for
+// events, those are still to come. Then the program is ended, and what it stored until then is read.
+func (s *stage) readBack(ctx context.Context, base uint64, load generator.Started) (*verify.Checker, error) {
+	name, _ := s.under.stream()
+	check := verify.New(load)
+	read := func() error {
+		last, err := s.end(ctx)
+		if err == nil {
+			err = verify.Read(ctx, s.js, name, base+1, last, check.Take)
+		}
+		base = max(base, last)
+		return err
+	}
+	if err := read(); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); !check.Complete() && time.Since(began) < lateness; {
+		if err := s.died(); err != nil {
+			return nil, err
+		}
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.program.Stop(); err != nil {
+		return nil, err
+	}
+	return check, read()
 }
 
 // costs are what the processes of a stage have used so far.

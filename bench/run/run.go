@@ -24,6 +24,10 @@ type Options struct {
 	Quick bool
 	// Rounds of floods and of paced loads, each program once in each; 0: 5, or 3 where Quick.
 	Rounds int
+	// Sessions are the numbers of sessions whose cost is measured; empty: 1,000 and 10,000. Settle is how long they rest before, 0: two and a half minutes, as
+	// Go collects every two minutes whatever happens.
+	Sessions []int
+	Settle   time.Duration
 	// Only are the parts to run, all where it is empty: flood, paced, idle.
 	Only []string
 	// Out is told how it goes and what was found, as text.
@@ -55,6 +59,12 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 		if o.Quick {
 			o.Rounds = 3
 		}
+	}
+	if len(o.Sessions) == 0 {
+		o.Sessions = []int{1_000, 10_000}
+	}
+	if o.Settle == 0 {
+		o.Settle = 150 * time.Second
 	}
 	r := &runner{options: o, self: self, results: &Results{
 		Began: time.Now().UTC(), Quick: o.Quick, MessageBytes: wire.MeanMessage(), Versions: map[string]string{},
