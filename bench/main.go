@@ -84,6 +84,8 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 	flags.StringVar(&o.Dir, "dir", "bin", "`folder` for the rounds' files, on a disk")
 	flags.BoolVar(&o.Quick, "quick", false, "under three minutes: fewer, shorter rounds, and none with more than 100 sessions")
 	flags.IntVar(&o.Rounds, "rounds", 0, "how `many` rounds; default: 5, or 3 with -quick")
+	flags.IntVar(&o.Events, "events", 0, "about how `many` events a flood has; default: 600000, or 400000 with -quick")
+	flags.Float64Var(&o.Busy, "busy", 0, "events per second over the idle sessions, afterwards; default: 20000")
 	flags.DurationVar(&o.Settle, "settle", 0, "how long idle sessions rest before they are measured; default: 2m30s")
 	flags.Func("sessions", "`numbers` of idle sessions, joined by commas; default: 1000,10000", func(text string) error {
 		for one := range strings.SplitSeq(text, ",") {

@@ -11,9 +11,8 @@ import (
 const (
 	// dialRate is what the bridge dials per second unless it is told otherwise: bridge.dial_rate in cmd/bridge/config.go.
 	dialRate = 50
-	// busyRate is the events per second over all sessions, and busyFor how long, when the cost of many sessions is measured.
-	busyRate = 20_000
-	busyFor  = 20 * time.Second
+	// busyFor is how long the load over many sessions lasts.
+	busyFor = 20 * time.Second
 )
 
 // idle are stages with many sessions: at rest, ws and wss; ws under load; and the largest number lost at once. The load comes last, because
@@ -33,7 +32,7 @@ func (r *runner) idle() []step {
 		for _, tls := range []bool{false, true} {
 			title, takes := fmt.Sprintf("%d %s sessions at rest", n, scheme(tls)), startUp+ramp+settle
 			if !tls {
-				title += fmt.Sprintf(", then at %d events per second", busyRate)
+				title += fmt.Sprintf(", then at %.0f events per second", r.options.Busy)
 				takes += busyFor
 			}
 			storm := n == most && !tls
@@ -77,7 +76,7 @@ func (r *runner) rest(ctx context.Context, sessions int, tls, storm bool) (err e
 	if tls || sessions == 0 {
 		return nil
 	}
-	round, err := s.measure(ctx, wholeCycles(busyRate*busyFor.Seconds(), sessions), busyRate)
+	round, err := s.measure(ctx, wholeCycles(r.options.Busy*busyFor.Seconds(), sessions), r.options.Busy)
 	round.Number = 1
 	r.results.Sessions = append(r.results.Sessions, round)
 	r.print(round)

@@ -22,6 +22,9 @@ func (r *runner) flood() []step {
 	if r.options.Quick {
 		events = 400_000
 	}
+	if r.options.Events > 0 {
+		events = wholeCycles(float64(r.options.Events), agents)
+	}
 	return r.rounds(&r.results.Flood, r.options.Rounds, events, 0)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/bench/limit"
 	"github.com/taskbridge/taskbridge/bench/process"
+	"github.com/taskbridge/taskbridge/bench/verify"
 	"github.com/taskbridge/taskbridge/bench/wire"
 )
 
@@ -25,8 +26,8 @@ type theBridge struct {
 func (b *theBridge) name() string           { return "bridge" }
 func (b *theBridge) stream() (string, bool) { return "FACTS", true }
 
-// ordersAgents: partition_by is task by default, and docs/guarantees.md promises the order per agent and task.
-func (b *theBridge) ordersAgents() bool { return false }
+// promises: partition_by is task by default, and docs/guarantees.md promises the order per agent and task.
+func (b *theBridge) promises() verify.Order { return verify.ByTask }
 
 func (b *theBridge) command(s *stage) (process.Command, error) {
 	var roster strings.Builder
@@ -80,7 +81,7 @@ type theLimit struct{ self string }
 
 func (l theLimit) name() string           { return "limit" }
 func (l theLimit) stream() (string, bool) { return "EV", false }
-func (l theLimit) ordersAgents() bool     { return true }
+func (l theLimit) promises() verify.Order { return verify.ByAgent }
 
 func (l theLimit) command(s *stage) (process.Command, error) {
 	return process.Command{Path: l.self, Args: []string{"limit", "-sockets", sockets(s), "-agents", fmt.Sprint(s.agents), "-nats", s.nats}}, nil

@@ -51,7 +51,7 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 		}
 		round.P50, round.P99, round.P999 = quantiles(check.Latencies(stamps))
 	}
-	if err := round.Verified.Err(s.under.ordersAgents()); err != nil {
+	if err := round.Verified.Err(s.under.promises()); err != nil {
 		return round, fmt.Errorf("%s: %w", round.Program, err)
 	}
 	return round, nil

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/taskbridge/taskbridge/bench/wire"
@@ -24,10 +25,14 @@ type Options struct {
 	Quick bool
 	// Rounds of floods and of paced loads, each program once in each; 0: 5, or 3 where Quick.
 	Rounds int
+	// Events of a flood, about; 0: 600,000, or 400,000 where Quick, which is three seconds and more.
+	Events int
 	// Sessions are the numbers of sessions whose cost is measured; empty: 1,000 and 10,000. Settle is how long they rest before, 0: two and a half minutes, as
 	// Go collects every two minutes whatever happens.
 	Sessions []int
 	Settle   time.Duration
+	// Busy is the events per second over all sessions, for 20 s, when the cost of many sessions under load is measured; 0: 20,000.
+	Busy float64
 	// Only are the parts to run, all where it is empty: flood, paced, idle.
 	Only []string
 	// Out is told how it goes and what was found, as text.
@@ -66,9 +71,15 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	if o.Settle == 0 {
 		o.Settle = 150 * time.Second
 	}
+	if o.Busy == 0 {
+		o.Busy = 20_000
+	}
 	r := &runner{options: o, self: self, results: &Results{
 		Began: time.Now().UTC(), Quick: o.Quick, MessageBytes: wire.MeanMessage(), Versions: map[string]string{},
 	}}
+	if err := r.checkDir(); err != nil {
+		return nil, err
+	}
 	if err := r.readVersions(ctx); err != nil {
 		return nil, err
 	}
@@ -76,7 +87,22 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.results, r.walk(ctx, steps)
+	err = r.walk(ctx, steps)
+	r.summarize()
+	return r.results, err
+}
+
+// checkDir refuses a file system in memory: spool and broker would be measured without a disk.
+func (r *runner) checkDir() error {
+	const tmpfs = 0x01021994 // statfs(2)
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(r.options.Dir, &fs); err != nil {
+		return fmt.Errorf("-dir %s: %w", r.options.Dir, err)
+	}
+	if fs.Type == tmpfs {
+		return fmt.Errorf("-dir %s is in memory: name a folder on a disk", r.options.Dir)
+	}
+	return nil
 }
 
 // readVersions asks the programs.

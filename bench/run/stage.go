@@ -16,6 +16,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/process"
+	"github.com/taskbridge/taskbridge/bench/verify"
 )
 
 // stage is everything of one round: a generator, a broker and the program under test, each a process of its own and made anew. So no round inherits
@@ -44,8 +45,8 @@ type program interface {
 	name() string
 	// stream is where its events land. made: it makes the stream itself.
 	stream() (name string, made bool)
-	// ordersAgents: what it promises is the order of all of an agent's events, not only of those about one task.
-	ordersAgents() bool
+	// promises is the order that a stream must have; what is not promised is counted.
+	promises() verify.Order
 	// command writes the files that the program needs to s.dir and says how it is started.
 	command(s *stage) (process.Command, error)
 	// live reports whether every agent has a session that receives, and nothing is under way.

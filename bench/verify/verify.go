@@ -30,8 +30,18 @@ type Report struct {
 	Examples []string `json:"examples,omitempty"`
 }
 
-// Err is nil where every event is there once, in order; strict asks for the order of agents too, where the task's alone is promised otherwise.
-func (r Report) Err(strict bool) error {
+// Order is what a program promises of the order in which events are stored.
+type Order int
+
+// From nothing to the order of each socket. Neither is promised across agents.
+const (
+	Unordered Order = iota
+	ByTask          // an agent's events about one task
+	ByAgent         // all events of an agent
+)
+
+// Err is nil where every event is there once, in the order that is promised.
+func (r Report) Err(promised Order) error {
 	var errs []error
 	count := func(n int, what string) {
 		if n > 0 {
@@ -40,9 +50,11 @@ func (r Report) Err(strict bool) error {
 	}
 	count(r.Missing, "events missing")
 	count(r.Duplicates, "duplicates")
-	count(r.KeyBreaks, "breaks of a task's order")
 	count(r.Foreign, "events of another load")
-	if strict {
+	if promised >= ByTask {
+		count(r.KeyBreaks, "breaks of a task's order")
+	}
+	if promised >= ByAgent {
 		count(r.AgentBreaks, "breaks of an agent's order")
 	}
 	if len(errs) == 0 {
@@ -54,8 +66,8 @@ func (r Report) Err(strict bool) error {
 // Checker takes the messages of a stream in its order. Not safe for concurrent use.
 type Checker struct {
 	load   generator.Started
-	stored []int64 // by index, ns since 1970; 0: not seen
-	latest []uint64
+	stored []int64  // by index, ns since 1970; 0: not seen
+	latest []uint64 // by agent, the highest sequence seen
 	report Report
 }
 
@@ -106,11 +118,17 @@ func (c *Checker) Take(id string, stored time.Time) {
 			break
 		}
 	}
-	if latest := &c.latest[e.Agent]; e.Seq+1 < *latest {
-		c.report.AgentBreaks++
-	} else {
-		*latest = e.Seq + 1
+	c.report.AgentBreaks += c.newer(e)
+}
+
+// newer is 1 where a later event of the agent was seen.
+func (c *Checker) newer(e wire.Event) int {
+	latest := &c.latest[e.Agent]
+	if e.Seq < *latest {
+		return 1
 	}
+	*latest = e.Seq
+	return 0
 }
 
 // Complete reports whether every event was seen.

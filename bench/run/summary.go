@@ -1,0 +1,63 @@
+package run
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Ratios are, by round, what of has for the program beside what it has for the other one in the same round at that rate, sorted.
+func Ratios(rounds []Round, rate float64, program, beside string, of func(Round) float64) (ratios []float64) {
+	for _, a := range rounds {
+		for _, b := range rounds {
+			if a.Rate == rate && b.Rate == rate && a.Number == b.Number && a.Program == program && b.Program == beside {
+				ratios = append(ratios, of(a)/of(b))
+			}
+		}
+	}
+	slices.Sort(ratios)
+	return ratios
+}
+
+// figure is one that programs are compared by.
+type figure struct {
+	name string
+	of   func(Round) float64
+}
+
+var (
+	speed   = figure{"events/s", Round.EventsPerSecond}
+	cpu     = figure{"CPU per event", func(r Round) float64 { return r.ProgramCPU }}
+	broker  = figure{"broker's CPU per event", func(r Round) float64 { return r.BrokerCPU }}
+	latency = figure{"p99", func(r Round) float64 { return r.P99 }}
+)
+
+// summarize tells the medians of the rounds' ratios, with the least and the most.
+func (r *runner) summarize() {
+	out, x := r.options.Out, r.results
+	fmt.Fprintln(out, "\nMedians of the rounds' ratios [least, most]:")
+	for _, beside := range []string{"limit", "peer"} {
+		tell(out, "flood", x.Flood, 0, beside, speed, cpu, broker)
+		for _, rate := range []float64{1_000, 10_000} {
+			tell(out, fmt.Sprintf("%.0f events/s", rate), x.Paced, rate, beside, latency, cpu)
+		}
+	}
+	if n := len(x.Sessions); n > 1 {
+		few, many := x.Sessions[0], x.Sessions[n-1]
+		fmt.Fprintf(out, "  %.0f events/s: CPU per event with %d sessions of that with %d: %.2f\n", few.Rate, many.Agents, few.Agents, many.ProgramCPU/few.ProgramCPU)
+	}
+}
+
+func tell(out io.Writer, load string, rounds []Round, rate float64, beside string, figures ...figure) {
+	for _, f := range figures {
+		if all := Ratios(rounds, rate, "bridge", beside, f.of); len(all) > 0 {
+			fmt.Fprintf(out, "  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, median(all), all[0], all[len(all)-1])
+		}
+	}
+}
+
+// median is of sorted values.
+func median(sorted []float64) float64 {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
