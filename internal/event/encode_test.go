@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/binding/spec"
@@ -116,6 +117,9 @@ func TestStructuredOfAwkwardTexts(t *testing.T) {
 		if !bytes.Equal(compact.Bytes(), doc) {
 			t.Errorf("%q: not compact: %s", s, doc)
 		}
+		if !utf8.Valid(doc) { // which encoding/json does not mind
+			t.Errorf("%q: not UTF-8: %q", s, doc)
+		}
 		got, gotSequence, err := event.ParseStructured(doc)
 		if err != nil {
 			t.Errorf("%q: %v", s, err)
@@ -138,8 +142,8 @@ func FuzzAppendOfText(f *testing.F) {
 		d := event.Data{AccountID: s}
 		doc := d.Append(nil)
 		var got event.Data
-		if err := json.Unmarshal(doc, &got); err != nil {
-			t.Fatalf("%v: %s", err, doc)
+		if err := json.Unmarshal(doc, &got); err != nil || !utf8.Valid(doc) {
+			t.Fatalf("%v: %q", err, doc)
 		}
 		if want := asRead(t, s); got.AccountID != want {
 			t.Errorf("got %q, want %q", got.AccountID, want)
@@ -184,6 +188,24 @@ func TestAttributeNames(t *testing.T) {
 			t.Errorf("attribute %s is told without a value", name)
 		}
 	})
+}
+
+// Structured mode has the same attributes, each with the same text.
+func TestStructuredHasTheAttributes(t *testing.T) {
+	sparse := full(t)
+	sparse.Subject, sparse.Time, sparse.CorrelationID = "", 0, ""
+	for name, e := range map[string]*event.Event{"full": full(t), "sparse": sparse} {
+		want := map[string]any{}
+		attributes(e, func(name, value string) { want[name] = value })
+		var got map[string]any
+		if err := json.Unmarshal(structured(e), &got); err != nil {
+			t.Fatal(err)
+		}
+		delete(got, "data")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: attributes of structured mode (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 func attributes(e *event.Event, yield func(name, value string)) {

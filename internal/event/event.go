@@ -88,7 +88,23 @@ var Types = []Type{
 }
 
 // Name is the CloudEvents type, taskbridge.<noun>.<verb>.v1.
-func (t Type) Name() string { return "taskbridge." + string(t) + ".v1" }
+func (t Type) Name() string {
+	if name, known := typeNames[t]; known {
+		return name
+	}
+	return typeName(t)
+}
+
+func typeName(t Type) string { return "taskbridge." + string(t) + ".v1" }
+
+// typeNames are the names of all types, made once: each event has one.
+var typeNames = func() map[Type]string {
+	names := make(map[Type]string, len(Types))
+	for _, t := range Types {
+		names[t] = typeName(t)
+	}
+	return names
+}()
 
 // Noun is the part before the dot: session, agent, reservation, task or bridge.
 func (t Type) Noun() string { noun, _, _ := strings.Cut(string(t), "."); return noun }

@@ -39,7 +39,7 @@ func words[T ~string](list []T) []string {
 
 // full is an event in which no field has its zero value, and no two texts or figures are the same. It is filled by reflection, so
 // that a field added to the types is in it.
-func full(t *testing.T) *event.Event {
+func full(t testing.TB) *event.Event {
 	t.Helper()
 	e := new(event.Event)
 	n := 0
@@ -68,7 +68,7 @@ func hollow() *event.Event {
 	return e
 }
 
-func fill(t *testing.T, v reflect.Value, path string, n *int) {
+func fill(t testing.TB, v reflect.Value, path string, n *int) {
 	t.Helper()
 	*n++
 	switch v.Interface().(type) {
