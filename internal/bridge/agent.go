@@ -85,7 +85,7 @@ func (a *agent) accept(e *event.Event) error {
 	e.Recorded = a.received
 	switch {
 	case e.Type == event.ReservationEndedUnseen:
-		a.receiving.vanished = append(a.receiving.vanished, e)
+		a.receiving.vanished = append(a.receiving.vanished, e.Clone())
 		return nil
 	case e.Type == event.BridgeUnmapped:
 		a.told++
@@ -150,7 +150,7 @@ func (a *agent) tellUnmapped(e *event.Event) error {
 		a.held.minute, a.held.told = minute, 0
 	}
 	if a.held.told >= unmappedPerMinute {
-		a.held.rest = e
+		a.held.rest = e.Clone()
 		a.held.count++
 		return nil
 	}

@@ -108,7 +108,7 @@ func (st *stage) told() []*event.Event {
 type rawMapper struct{}
 
 func (rawMapper) Map(v *mapping.View, _ source.Frame, emit func(*event.Event) error) mapping.Outcome {
-	_ = emit(&event.Event{Type: event.BridgeUnmapped, Data: event.Data{Agent: &event.Agent{ID: v.Agent.ID}, Unmapped: &event.Unmapped{Count: 1}}})
+	_ = lending(emit)(&event.Event{Type: event.BridgeUnmapped, Data: event.Data{Agent: &event.Agent{ID: v.Agent.ID}, Unmapped: &event.Unmapped{Count: 1}}})
 	return mapping.Unmapped
 }
 

@@ -18,6 +18,7 @@ var toyStatus = map[string]event.ReservationStatus{
 }
 
 func (t toyMapper) Map(v *mapping.View, f source.Frame, emit func(*event.Event) error) mapping.Outcome {
+	emit = lending(emit)
 	outcome := mapping.Repeat
 	news := func(e *event.Event) bool {
 		told := v.Told(e.ID) && !t.w.forget
@@ -60,6 +61,21 @@ func (t toyMapper) Map(v *mapping.View, f source.Frame, emit func(*event.Event) 
 		}
 	}
 	return outcome
+}
+
+// lending spoils each event when emit has returned, as a mapper does that makes the next one in its place.
+func lending(emit func(*event.Event) error) func(*event.Event) error {
+	return func(e *event.Event) error {
+		err := emit(e)
+		if e.Data.Reservation != nil {
+			*e.Data.Reservation = event.Reservation{}
+		}
+		if e.Data.Unmapped != nil {
+			*e.Data.Unmapped = event.Unmapped{}
+		}
+		*e.Data.Agent, *e = event.Agent{}, event.Event{}
+		return err
+	}
 }
 
 func toyEvent(v *mapping.View, t event.Type, id, task, rev string, o event.Origin) *event.Event {

@@ -13,7 +13,8 @@ type Mapper interface {
 	// emit does, through [View.Apply], before it returns, so that the next event of the same frame sees it. When emit fails, Map stops and
 	// returns; what it returns then does not matter.
 	//
-	// The event is emit's for the call and afterwards. Recorded and BridgeID are left to emit, and the ID of a bridge.unmapped event.
+	// The event is lent to emit, which may change it, for the call: the next one is made in its place. Who keeps it longer keeps a
+	// [event.Event.Clone]; its texts are never written again. Recorded and BridgeID are left to emit, and the ID of a bridge.unmapped event.
 	// An event of type reservation.ended_unseen is a finding, not yet a fact: emit decides whether and when to tell it.
 	Map(v *View, f source.Frame, emit func(*event.Event) error) Outcome
 }

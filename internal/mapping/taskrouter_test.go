@@ -274,17 +274,50 @@ func scalars(v gjson.Result) (found []string) {
 	return found
 }
 
-// The body is borrowed: events must not change when it is used again.
+// The body is borrowed: what was kept of the events must not change when it is used again, nor when the mapper is.
 func TestTaskRouterCopiesTheBody(t *testing.T) {
 	body := sample(t, "reservation.accepted")
+	mapper := NewTaskRouter(policy(t, nil))
 	var got []*event.Event
-	NewTaskRouter(policy(t, nil)).Map(NewView(alice), source.Frame{Body: body, Received: time.Unix(1, 0)}, func(e *event.Event) error {
-		got = append(got, e)
+	mapper.Map(NewView(alice), source.Frame{Body: body, Received: time.Unix(1, 0)}, func(e *event.Event) error {
+		got = append(got, e.Clone())
 		return nil
 	})
 	clear(body)
+	mapper.Map(NewView(alice), source.Frame{Body: sample(t, "task.updated"), Received: time.Unix(2, 0)}, func(*event.Event) error { return nil })
 	if len(got) != 2 || got[1].ID != "WR00000000000000000000000000000001:accepted" || got[1].Data.Task.QueueName != "Everyone" {
 		t.Errorf("events after the body was overwritten: %+v", got)
+	}
+}
+
+// One mapper serves many agents at once, and uses memory again: what it tells of one is what a mapper of its own would tell.
+func TestTaskRouterServesManyAgents(t *testing.T) {
+	p := openPolicy(t)
+	shared := map[string]*TaskRouter{}
+	for dialect, mapper := range dialects {
+		shared[dialect] = mapper(p)
+	}
+	life := func(t *testing.T, m *TaskRouter, g golden) (told []string) {
+		b := newTeller(m)
+		for _, f := range append(slices.Clone(g.Setup), g.Frame) {
+			b.frame(f.frame(t))
+		}
+		for i := range b.told {
+			told = append(told, string(structured(&b.told[i], i)))
+		}
+		return told
+	}
+	for _, file := range goldens(t) {
+		t.Run(strings.TrimPrefix(file, "testdata/"), func(t *testing.T) {
+			t.Parallel()
+			g := readGolden(t, file)
+			want := life(t, mapperOf(file, p), g)
+			for range 20 {
+				if diff := cmp.Diff(want, life(t, shared[filepath.Base(filepath.Dir(file))], g)); diff != "" {
+					t.Fatalf("told by a mapper that others use (-by its own +got):\n%s", diff)
+				}
+			}
+		})
 	}
 }
 
@@ -336,7 +369,7 @@ func TestTaskRouterUnmapped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []*event.Event
 			outcome := NewTaskRouter(policy(t, nil)).Map(NewView(alice), source.Frame{Feed: c.feed, Body: []byte(c.body)}, func(e *event.Event) error {
-				got = append(got, e)
+				got = append(got, e.Clone())
 				return nil
 			})
 			if outcome != c.outcome {
