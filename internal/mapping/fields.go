@@ -6,34 +6,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // Tolerant reading of single JSON values: numbers and booleans may come as text, and what is absent, null, of another kind or out of
 // range is absent. A member that is written twice counts as last written.
 
 // text is a string, or a number as it is written; empty where absent.
-func text(v gjson.Result) string {
-	switch v.Type {
-	case gjson.String:
-		return v.Str
-	case gjson.Number:
-		return v.Raw
+func text(v document.Value) string {
+	if v.Kind() == document.Number {
+		return v.Raw()
 	}
-	return ""
+	return v.Text()
 }
 
 // word is one of the vendor's own words, such as a status. It is published as it is, so it is cut to what a word may be: whatever else
 // stands there is not to get past the privacy policy.
-func word(v gjson.Result) string { return cut(text(v), maxWord) }
+func word(v document.Value) string { return cut(text(v), maxWord) }
 
 // maxWord bounds a word, in bytes.
 const maxWord = 64
 
 // integer is a whole number that int64 can hold.
-func integer(v gjson.Result) event.Null[int64] {
+func integer(v document.Value) event.Null[int64] {
 	word := strings.TrimSpace(text(v))
 	if word == "" {
 		return event.Null[int64]{}
@@ -49,7 +45,7 @@ func integer(v gjson.Result) event.Null[int64] {
 }
 
 // number is a finite number.
-func number(v gjson.Result) event.Null[float64] {
+func number(v document.Value) event.Null[float64] {
 	f, err := strconv.ParseFloat(strings.TrimSpace(text(v)), 64)
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 		return event.Null[float64]{}
@@ -58,10 +54,10 @@ func number(v gjson.Result) event.Null[float64] {
 }
 
 // boolean is true or false, or 1 or 0.
-func boolean(v gjson.Result) event.Null[bool] {
-	word := v.Raw
-	if v.Type == gjson.String {
-		word = v.Str
+func boolean(v document.Value) event.Null[bool] {
+	word := v.Raw()
+	if v.Kind() == document.String {
+		word = v.Text()
 	}
 	switch word {
 	case "true", "1":
@@ -74,10 +70,10 @@ func boolean(v gjson.Result) event.Null[bool] {
 
 // seconds is an instant written as seconds since 1970 or as RFC 3339 text; absent where it is 0 or RFC 3339 cannot express it. A fraction is
 // cut off: where one feed writes it and another does not, the same moment must stay the same.
-func seconds(v gjson.Result) event.Instant {
+func seconds(v document.Value) event.Instant {
 	n := integer(v).V
-	if v.Type == gjson.String {
-		if t, err := time.Parse(time.RFC3339, v.Str); err == nil {
+	if v.Kind() == document.String {
+		if t, err := time.Parse(time.RFC3339, v.Text()); err == nil {
 			n = t.Unix()
 		}
 	}
@@ -91,7 +87,7 @@ func seconds(v gjson.Result) event.Instant {
 }
 
 // secondsSpan is a span written in seconds, in ms.
-func secondsSpan(v gjson.Result) event.Null[int64] {
+func secondsSpan(v document.Value) event.Null[int64] {
 	n := integer(v)
 	if !n.OK || n.V < 0 || n.V > math.MaxInt64/1000 {
 		return event.Null[int64]{}

@@ -3,10 +3,19 @@ package mapping
 import (
 	"testing"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
+
+// value is a document that is one value.
+func value(t *testing.T, text string) document.Value {
+	t.Helper()
+	var d document.Document
+	if !d.Read([]byte(text)) {
+		t.Fatalf("not JSON: %s", text)
+	}
+	return d.Root()
+}
 
 func TestFieldsTolerant(t *testing.T) {
 	none := event.Null[int64]{}
@@ -16,11 +25,11 @@ func TestFieldsTolerant(t *testing.T) {
 		`9223372036854775808`: none, `1e300`: none, `5.5`: none, `""`: none, `"soon"`: none, `"NaN"`: none,
 		`null`: none, `true`: none, `[5]`: none, `{}`: none,
 	} {
-		if got := integer(gjson.Parse(doc)); got != want {
+		if got := integer(value(t, doc)); got != want {
 			t.Errorf("integer of %s: got %v, want %v", doc, got, want)
 		}
 	}
-	if got := integer(gjson.Get(`{}`, "absent")); got != none {
+	if got := integer(document.Value{}); got != none {
 		t.Errorf("integer of nothing: got %v, want none", got)
 	}
 	for doc, want := range map[string]event.Instant{
@@ -29,14 +38,14 @@ func TestFieldsTolerant(t *testing.T) {
 		`"2026-01-02T03:04:10Z"`: 1767323050000, `"2026-01-02T05:04:10.999+02:00"`: 1767323050000, `"1970-01-01T00:00:00Z"`: 0,
 		`"1969-12-31T23:59:59Z"`: 0, `"2026-02-30T03:04:10Z"`: 0, `"2026-01-02"`: 0, `true`: 0,
 	} {
-		if got := seconds(gjson.Parse(doc)); got != want {
+		if got := seconds(value(t, doc)); got != want {
 			t.Errorf("seconds of %s: got %d, want %d", doc, got, want)
 		}
 	}
 	for doc, want := range map[string]event.Null[int64]{
 		`120`: event.Some[int64](120000), `0`: event.Some[int64](0), `-1`: none, `9223372036854775807`: none, `null`: none,
 	} {
-		if got := secondsSpan(gjson.Parse(doc)); got != want {
+		if got := secondsSpan(value(t, doc)); got != want {
 			t.Errorf("secondsSpan of %s: got %v, want %v", doc, got, want)
 		}
 	}
@@ -44,14 +53,14 @@ func TestFieldsTolerant(t *testing.T) {
 		`true`: event.Some(true), `1`: event.Some(true), `"1"`: event.Some(true), `"true"`: event.Some(true),
 		`false`: event.Some(false), `0`: event.Some(false), `"0"`: event.Some(false), `2`: {}, `null`: {}, `"yes"`: {},
 	} {
-		if got := boolean(gjson.Parse(doc)); got != want {
+		if got := boolean(value(t, doc)); got != want {
 			t.Errorf("boolean of %s: got %v, want %v", doc, got, want)
 		}
 	}
 	for doc, want := range map[string]event.Null[float64]{
 		`66.6`: event.Some(66.6), `"66.6"`: event.Some(66.6), `1e999`: {}, `"Inf"`: {}, `"NaN"`: {}, `null`: {},
 	} {
-		if got := number(gjson.Parse(doc)); got != want {
+		if got := number(value(t, doc)); got != want {
 			t.Errorf("number of %s: got %v, want %v", doc, got, want)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // PrivacyConfig says what of the personal data in the vendor's messages is published. The zero value is the default: no attribute, no free
@@ -191,10 +193,18 @@ type allowed struct {
 // section 13).
 const maxAttributes = 64 << 10
 
-// apply is what the list leaves of attributes, which come as JSON in a string: an object of scalars, named by their paths in the list's order;
-// nil where nothing is left, also of text that is not a JSON object.
+// read is what the list leaves of attributes, which come as JSON in a string: see apply. Without a list they are not even looked at.
+func (l allowList) read(attributes document.Value) json.RawMessage {
+	if len(l) == 0 {
+		return nil
+	}
+	return l.apply(text(attributes))
+}
+
+// apply is what the list leaves of attributes: an object of scalars, named by their paths in the list's order; nil where nothing is left, also of
+// text that is not a JSON object.
 func (l allowList) apply(attributes string) json.RawMessage {
-	if len(l) == 0 || len(attributes) > maxAttributes || deeper([]byte(attributes), maxDepth) || !gjson.Valid(attributes) {
+	if len(attributes) > maxAttributes || deeper([]byte(attributes), maxDepth) || !gjson.Valid(attributes) {
 		return nil
 	}
 	if !gjson.Parse(attributes).IsObject() {

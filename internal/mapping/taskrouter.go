@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-
-	"github.com/tidwall/gjson"
+	"sync"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 	"github.com/taskbridge/taskbridge/internal/source"
 )
 
@@ -20,33 +20,40 @@ import (
 type TaskRouter struct {
 	policy  *Policy
 	dialect *dialect
+	scratch sync.Pool // of *scratch
 }
 
 var _ Mapper = (*TaskRouter)(nil)
 
 // NewTaskRouter returns a mapper of dialect v2 (docs/protocols/twilio-taskrouter.md, sections 6 and 8) whose events hold what p allows. A
 // snapshot has the objects of sections 8.1, 8.4 and 8.3.
-func NewTaskRouter(p *Policy) *TaskRouter { return &TaskRouter{policy: p, dialect: &v2} }
+func NewTaskRouter(p *Policy) *TaskRouter { return newTaskRouter(p, &v2) }
+
+func newTaskRouter(p *Policy, d *dialect) *TaskRouter {
+	return &TaskRouter{policy: p, dialect: d, scratch: sync.Pool{New: func() any { return new(scratch) }}}
+}
 
 // dialect is all in which the two generations of the vendor's protocol differ for a mapper.
 type dialect struct {
 	types       map[string]event.Type // what a message of the socket becomes, by its type word
 	control     []string              // type words of protocol housekeeping
-	reservation func(gjson.Result) reservationObject
-	channel     func(gjson.Result) channelObject
+	reservation func(document.Value) reservationObject
+	channel     func(document.Value) channelObject
 }
 
 var v2 = dialect{types: liveTypes, control: []string{"init", "error"}, reservation: readReservation, channel: readChannel}
 
 // Map implements [Mapper]. A snapshot of which a part cannot be mapped is Unmapped; its other parts are told all the same.
 func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error) Outcome {
-	c := call{policy: t.policy, dialect: t.dialect, view: v, feed: f.Feed, received: event.InstantOf(f.Received), emit: emit}
+	s := t.scratch.Get().(*scratch)
+	defer t.scratch.Put(s)
+	c := call{scratch: s, policy: t.policy, dialect: t.dialect, view: v, feed: f.Feed, received: event.InstantOf(f.Received), emit: emit}
 	var typeRaw string
-	doc, why := object(f.Body)
+	doc, why := object(&c.doc, f.Body)
 	switch {
 	case why != "":
 	case f.Feed == source.Live:
-		var payload gjson.Result
+		var payload document.Value
 		typeRaw, payload = envelope(doc)
 		if slices.Contains(t.dialect.control, typeRaw) {
 			return Control
@@ -70,24 +77,20 @@ func (t *TaskRouter) Map(v *View, f source.Frame, emit func(*event.Event) error)
 }
 
 // envelope takes a message apart (section 4.4).
-func envelope(doc gjson.Result) (eventType string, payload gjson.Result) {
-	doc.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func envelope(doc document.Value) (eventType string, payload document.Value) {
+	for name, v := range doc.Members() {
+		switch name {
 		case "event_type":
-			eventType = ""
-			if v.Type == gjson.String {
-				eventType = v.Str
-			}
+			eventType = v.Text()
 		case "payload":
 			payload = v
 		}
-		return true
-	})
+	}
 	return eventType, payload
 }
 
 // live maps one message of the socket (section 6).
-func (c *call) live(eventType string, payload gjson.Result) reason {
+func (c *call) live(eventType string, payload document.Value) reason {
 	if eventType == "" {
 		return noEventType
 	}
@@ -95,7 +98,7 @@ func (c *call) live(eventType string, payload gjson.Result) reason {
 	switch {
 	case t == "":
 		return unknownType
-	case !payload.IsObject():
+	case payload.Kind() != document.Object:
 		return noPayload
 	}
 	switch t {
@@ -114,6 +117,7 @@ func (c *call) live(eventType string, payload gjson.Result) reason {
 
 // call is one call of Map.
 type call struct {
+	*scratch
 	dialect  *dialect
 	policy   *Policy
 	view     *View
@@ -126,7 +130,13 @@ type call struct {
 	failed   bool // emit refused an event: nothing more is told
 }
 
-// telling is an event and its blocks in one allocation.
+// scratch is memory that one call uses after the other.
+type scratch struct {
+	doc    document.Document // the frame
+	atHand telling           // the event that is being made or told
+}
+
+// telling is an event and its blocks.
 type telling struct {
 	event.Event
 	agent       event.Agent
@@ -138,18 +148,17 @@ type telling struct {
 }
 
 // begin begins an event about the call's agent with what every event has; key is its partition key and correlation id. The agent block
-// holds the activity last told, and no attributes: a view has none.
+// holds the activity last told, and no attributes: a view has none. The event begun before it is over.
 func (c *call) begin(id string, t event.Type, subject, key string) *telling {
-	a := &c.view.Agent
-	e := &telling{
-		Event: event.Event{
-			ID: id, Source: a.URI, Type: t, Subject: subject, PartitionKey: key, CorrelationID: key, Origin: event.OriginSocket,
-			Time: c.received, TimeSource: event.TimeReceived,
-		},
-		agent: event.Agent{
-			ID: a.ID, Name: c.policy.agentName("", c.view.Name), ActivityID: c.view.Activity.ID, ActivityName: c.view.Activity.Name,
-			Available: c.view.Activity.Available, ActivitySince: c.view.Activity.Since,
-		},
+	a, e := &c.view.Agent, &c.atHand
+	*e = telling{}
+	e.Event = event.Event{
+		ID: id, Source: a.URI, Type: t, Subject: subject, PartitionKey: key, CorrelationID: key, Origin: event.OriginSocket,
+		Time: c.received, TimeSource: event.TimeReceived,
+	}
+	e.agent = event.Agent{
+		ID: a.ID, Name: c.policy.agentName("", c.view.Name), ActivityID: c.view.Activity.ID, ActivityName: c.view.Activity.Name,
+		Available: c.view.Activity.Available, ActivitySince: c.view.Activity.Since,
 	}
 	e.Data.Provider, e.Data.AccountID, e.Data.SiteID = event.Provider(a.Provider), a.Account, a.Site
 	e.Data.Agent = &e.agent
@@ -167,12 +176,12 @@ func (e *telling) at(vendor event.Instant) {
 }
 
 // raw keeps the vendor's object where the policy says so.
-func (c *call) raw(e *telling, o gjson.Result) {
+func (c *call) raw(e *telling, o document.Value) {
 	if !c.policy.raw {
 		return
 	}
 	var compact bytes.Buffer
-	if json.Compact(&compact, []byte(o.Raw)) == nil { // object has validated it
+	if json.Compact(&compact, []byte(o.Raw())) == nil { // object has validated it
 		e.Data.Raw = compact.Bytes()
 	}
 }

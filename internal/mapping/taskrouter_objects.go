@@ -1,30 +1,30 @@
 package mapping
 
 import (
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // The vendor's objects, as far as they are told: one walk over each (docs/protocols/twilio-taskrouter.md, section 8).
 
 // workerObject is section 8.1.
 type workerObject struct {
-	id, name, attributes, activityID, activityName string
-	available                                      event.Null[bool]
-	updated, since                                 event.Instant
-	version                                        event.Null[int64]
+	id, name, activityID, activityName string
+	attributes                         document.Value
+	available                          event.Null[bool]
+	updated, since                     event.Instant
+	version                            event.Null[int64]
 }
 
-func readWorker(o gjson.Result) (w workerObject) {
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func readWorker(o document.Value) (w workerObject) {
+	for name, v := range o.Members() {
+		switch name {
 		case "sid":
 			w.id = text(v)
 		case "friendly_name":
 			w.name = text(v)
 		case "attributes":
-			w.attributes = text(v)
+			w.attributes = v
 		case "activity_sid":
 			w.activityID = text(v)
 		case "activity_name":
@@ -38,8 +38,7 @@ func readWorker(o gjson.Result) (w workerObject) {
 		case "version":
 			w.version = integer(v)
 		}
-		return true
-	})
+	}
 	return w
 }
 
@@ -53,9 +52,9 @@ type channelObject struct {
 	version            event.Null[int64]
 }
 
-func readChannel(o gjson.Result) (ch channelObject) {
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func readChannel(o document.Value) (ch channelObject) {
+	for name, v := range o.Members() {
+		switch name {
 		case "sid":
 			ch.id = text(v)
 		case "worker_sid":
@@ -75,8 +74,7 @@ func readChannel(o gjson.Result) (ch channelObject) {
 		case "version":
 			ch.version = integer(v)
 		}
-		return true
-	})
+	}
 	return ch
 }
 
@@ -89,9 +87,9 @@ type reservationObject struct {
 	incoming, outgoing             transferObject // no id: there is none
 }
 
-func readReservation(o gjson.Result) (r reservationObject) {
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func readReservation(o document.Value) (r reservationObject) {
+	for name, v := range o.Members() {
+		switch name {
 		case "sid":
 			r.id = text(v)
 		case "worker_sid":
@@ -117,26 +115,23 @@ func readReservation(o gjson.Result) (r reservationObject) {
 		case "active_outgoing_task_transfer":
 			r.outgoing = readTransfer(v)
 		}
-		return true
-	})
+	}
 	return r
 }
 
 // taskObject is section 8.5.
 type taskObject struct {
-	id, attributes, status, reason             string
+	id, status, reason                         string
+	attributes                                 document.Value
 	workflowID, workflowName, queueID, queue   string
 	channel, routingTarget                     string
 	priority, ageMS, timeoutMS, version        event.Null[int64]
 	created, updated, virtualStart, derivedNow event.Instant // derivedNow: created + age, when the message was built
 }
 
-func readTask(o gjson.Result) (t taskObject) {
-	if !o.IsObject() {
-		return t
-	}
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func readTask(o document.Value) (t taskObject) {
+	for name, v := range o.Members() {
+		switch name {
 		case "sid":
 			t.id = text(v)
 		case "date_created":
@@ -144,7 +139,7 @@ func readTask(o gjson.Result) (t taskObject) {
 		case "date_updated":
 			t.updated = seconds(v)
 		case "attributes":
-			t.attributes = text(v)
+			t.attributes = v
 		case "assignment_status":
 			t.status = word(v)
 		case "workflow_sid":
@@ -172,8 +167,7 @@ func readTask(o gjson.Result) (t taskObject) {
 		case "virtual_start_time":
 			t.virtualStart = seconds(v)
 		}
-		return true
-	})
+	}
 	if built := t.created + event.Instant(t.ageMS.V); t.created != 0 && t.ageMS.OK && built > 0 && built.Valid() {
 		t.derivedNow = built
 	}
@@ -187,12 +181,9 @@ type transferObject struct {
 	updated                                   event.Instant
 }
 
-func readTransfer(o gjson.Result) (t transferObject) {
-	if !o.IsObject() {
-		return t
-	}
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func readTransfer(o document.Value) (t transferObject) {
+	for name, v := range o.Members() {
+		switch name {
 		case "sid":
 			t.id = text(v)
 		case "task_sid":
@@ -214,7 +205,6 @@ func readTransfer(o gjson.Result) (t transferObject) {
 		case "date_updated":
 			t.updated = seconds(v)
 		}
-		return true
-	})
+	}
 	return t
 }

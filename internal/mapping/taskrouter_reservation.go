@@ -1,13 +1,12 @@
 package mapping
 
 import (
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // reservation tells what became of a reservation.
-func (c *call) reservation(t event.Type, o gjson.Result) reason {
+func (c *call) reservation(t event.Type, o document.Value) reason {
 	r := c.dialect.reservation(o)
 	if why := c.checkReservation(&r); why != "" {
 		return why
@@ -44,9 +43,12 @@ func (c *call) checkReservation(r *reservationObject) reason {
 // createdFirst tells that the reservation was created, where that was never told: a later message shows it as well. It holds for every later
 // verb, so that a consumer finds each reservation begun. The fact is read off a state like a snapshot's, hence that origin: what came between
 // the creation and this message may have been told already, and the order promise covers only origin socket.
-func (c *call) createdFirst(r *reservationObject, o gjson.Result) {
+func (c *call) createdFirst(r *reservationObject, o document.Value) {
+	if c.view.Reservations[r.id] != nil {
+		return
+	}
 	id := r.id + ":" + event.ReservationCreated.Verb()
-	if c.view.Reservations[r.id] != nil || c.view.Told(id) || c.view.Ended(r.id) {
+	if c.view.Told(id) || c.view.Ended(r.id) {
 		return
 	}
 	e := c.beginReservation(id, event.ReservationCreated, r)

@@ -4,9 +4,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 	"github.com/taskbridge/taskbridge/internal/source"
 )
 
@@ -14,10 +13,10 @@ func (c *call) fromSnapshot() bool { return c.feed == source.State }
 
 // state tells what a snapshot shows that was not told: the activity, the reservations, the channels; attributes and tasks never, because whether
 // they changed cannot be seen. What cannot be mapped does not keep the rest back: why is the first such reason.
-func (c *call) state(doc gjson.Result) (why reason) {
-	var worker, reservations, channels gjson.Result
-	doc.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+func (c *call) state(doc document.Value) (why reason) {
+	var worker, reservations, channels document.Value
+	for name, v := range doc.Members() {
+		switch name {
 		case "worker":
 			worker = v
 		case "reservations":
@@ -25,8 +24,7 @@ func (c *call) state(doc gjson.Result) (why reason) {
 		case "channels":
 			channels = v
 		}
-		return true
-	})
+	}
 	part := func(w reason) reason {
 		if why == "" {
 			why = w
@@ -36,31 +34,29 @@ func (c *call) state(doc gjson.Result) (why reason) {
 	if part(c.worker(event.AgentActivityChanged, worker)) == otherAgent {
 		return why // then nothing in it is hers
 	}
-	if !reservations.IsArray() {
+	if reservations.Kind() != document.Array {
 		part(missingField)
 	} else {
 		seen, all := map[string]bool{}, true
-		reservations.ForEach(func(_, o gjson.Result) bool {
+		for o := range reservations.Items() {
 			r := c.dialect.reservation(o)
 			seen[r.id] = true
 			all = part(c.shown(&r, o)) == "" && all
-			return true
-		})
+		}
 		if all {
 			c.vanished(seen)
 		}
 	}
-	if channels.IsArray() {
-		channels.ForEach(func(_, o gjson.Result) bool {
+	if channels.Kind() == document.Array {
+		for o := range channels.Items() {
 			part(c.channel(event.AgentCapacityChanged, o))
-			return true
-		})
+		}
 	}
 	return why
 }
 
 // shown tells of one reservation in a snapshot: its creation, then its current status, never the steps between.
-func (c *call) shown(r *reservationObject, o gjson.Result) reason {
+func (c *call) shown(r *reservationObject, o document.Value) reason {
 	if why := c.checkReservation(r); why != "" {
 		return why
 	}

@@ -3,13 +3,12 @@ package mapping
 import (
 	"strconv"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // task tells a change of a task, and a reservation that failed before it came about: the vendor sends the task alone (section 6.7).
-func (c *call) task(t event.Type, o gjson.Result) reason {
+func (c *call) task(t event.Type, o document.Value) reason {
 	k := readTask(o)
 	if why := checkIDs(k.id); why != "" {
 		return why
@@ -46,7 +45,7 @@ func (c *call) task(t event.Type, o gjson.Result) reason {
 }
 
 // transfer tells a step of a transfer. Transfers have no version.
-func (c *call) transfer(t event.Type, o gjson.Result) reason {
+func (c *call) transfer(t event.Type, o document.Value) reason {
 	x := readTransfer(o)
 	if why := checkIDs(x.id, x.task); why != "" {
 		return why
@@ -78,7 +77,7 @@ func (c *call) setTask(e *telling, t *taskObject) {
 		ID: t.id, ChainID: t.id, Channel: taskChannel(t.channel), ChannelRaw: t.channel, Status: taskStatus(t.status), StatusRaw: t.status,
 		ReasonRaw: c.policy.freeText.apply(t.reason), Priority: t.priority, QueueID: t.queueID, QueueName: t.queue,
 		WorkflowID: t.workflowID, WorkflowName: t.workflowName, RoutingTarget: t.routingTarget, TimeoutMS: t.timeoutMS,
-		CreatedAt: t.created, VirtualStartAt: t.virtualStart, Revision: t.version, Attributes: c.policy.taskAttributes.apply(t.attributes),
+		CreatedAt: t.created, VirtualStartAt: t.virtualStart, Revision: t.version, Attributes: c.policy.taskAttributes.read(t.attributes),
 	}
 	e.Data.Task = &e.task
 }

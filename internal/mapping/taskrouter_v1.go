@@ -1,15 +1,14 @@
 package mapping
 
 import (
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // NewTaskRouterV1 returns a mapper of dialect v1 (docs/protocols/twilio-taskrouter.md, section 10) whose events hold what p allows. Its
 // snapshot joins answers in REST form: dates as text, reservations without the task and without versions. Ids of reservations' events and of
 // activities are the same as in v2, so that the two may be mixed; ids made of versions, which v1 need not have, are not.
-func NewTaskRouterV1(p *Policy) *TaskRouter { return &TaskRouter{policy: p, dialect: &v1} }
+func NewTaskRouterV1(p *Policy) *TaskRouter { return newTaskRouter(p, &v1) }
 
 var v1 = dialect{types: liveTypesV1, control: []string{"ready", "error"}, reservation: readReservationV1, channel: readChannelV1}
 
@@ -37,10 +36,10 @@ var liveTypesV1 = map[string]event.Type{
 
 // readReservationV1 reads both forms of a reservation: the message's, which is a task that names its reservation (section 10.4), and the REST form
 // of lists, which is a reservation that names its task.
-func readReservationV1(o gjson.Result) reservationObject {
+func readReservationV1(o document.Value) reservationObject {
 	var reservation, task, oldName string
-	o.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+	for name, v := range o.Members() {
+		switch name {
 		case "reservation_sid":
 			reservation = text(v)
 		case "task_sid":
@@ -48,8 +47,7 @@ func readReservationV1(o gjson.Result) reservationObject {
 		case "tasksid": // what the oldest documentation calls the message's sid (10.5)
 			oldName = text(v)
 		}
-		return true
-	})
+	}
 	r := readReservation(o)
 	if reservation == "" {
 		r.task.id = task
@@ -65,7 +63,7 @@ func readReservationV1(o gjson.Result) reservationObject {
 }
 
 // readChannelV1 leaves out the version: a message may have one, the REST form has none, and the id must be the same from both.
-func readChannelV1(o gjson.Result) channelObject {
+func readChannelV1(o document.Value) channelObject {
 	ch := readChannel(o)
 	ch.version = event.Null[int64]{}
 	return ch

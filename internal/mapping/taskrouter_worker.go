@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // worker tells a change of the agent's activity or attributes.
-func (c *call) worker(t event.Type, o gjson.Result) reason {
+func (c *call) worker(t event.Type, o document.Value) reason {
 	w := readWorker(o)
 	if why := checkIDs(w.id); why != "" {
 		return why
@@ -49,7 +48,7 @@ func (c *call) worker(t event.Type, o gjson.Result) reason {
 	e.Data.Revision = w.version
 	e.agent = event.Agent{
 		ID: w.id, Name: c.policy.agentName(w.name, c.view.Name), ActivityID: w.activityID, ActivityName: w.activityName, Available: w.available,
-		ActivitySince: w.since, Attributes: c.policy.agentAttributes.apply(w.attributes),
+		ActivitySince: w.since, Attributes: c.policy.agentAttributes.read(w.attributes),
 	}
 	if t != event.AgentActivityChanged {
 		e.at(w.updated)
@@ -76,7 +75,7 @@ func (w *workerObject) returned(last *Activity) bool {
 
 // channel tells the capacity and availability of one of the agent's channels. Two of the vendor's events become one type: both carry the whole
 // channel, so two of one version say the same, and the second is a repeat.
-func (c *call) channel(t event.Type, o gjson.Result) reason {
+func (c *call) channel(t event.Type, o document.Value) reason {
 	ch := c.dialect.channel(o)
 	if why := checkIDs(ch.id); why != "" {
 		return why

@@ -6,9 +6,8 @@ import (
 	"encoding/hex"
 	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping/document"
 )
 
 // reason is why a frame, or a part of it, could not be mapped: a bounded word, empty where it could.
@@ -28,24 +27,22 @@ const (
 	otherFeed    reason = "other_feed"    // this dialect has no such feed
 )
 
-// maxDepth is how deep a document may be nested: the vendors' go to 3, and gjson would follow a hostile one down the stack.
+// maxDepth is how deep a document may be nested: the vendors' go to 3, and a reader would follow a hostile one down the stack.
 const maxDepth = 64
 
-// object checks that body is one JSON object and returns it on a copy of its own, because body is only borrowed.
-func object(body []byte) (gjson.Result, reason) {
+// object reads body, which is to be one JSON object, into doc.
+func object(doc *document.Document, body []byte) (document.Value, reason) {
 	switch {
 	case !utf8.Valid(body):
-		return gjson.Result{}, notUTF8
+		return document.Value{}, notUTF8
 	case deeper(body, maxDepth):
-		return gjson.Result{}, tooDeep
-	case !gjson.ValidBytes(body):
-		return gjson.Result{}, notJSON
+		return document.Value{}, tooDeep
+	case !doc.Read(body):
+		return document.Value{}, notJSON
+	case doc.Root().Kind() != document.Object:
+		return document.Value{}, notObject
 	}
-	doc := gjson.Parse(string(body))
-	if !doc.IsObject() {
-		return gjson.Result{}, notObject
-	}
-	return doc, ""
+	return doc.Root(), ""
 }
 
 // deeper reports whether doc is nested deeper than limit. What has no more brackets than that cannot be: nearly every frame is
@@ -98,17 +95,16 @@ func checkIDs(ids ...string) reason {
 }
 
 // describe is what may be told of a frame that could not be mapped: never its content.
-func describe(body []byte, doc gjson.Result, typeRaw string, why reason) *event.Unmapped {
+func describe(body []byte, doc document.Value, typeRaw string, why reason) *event.Unmapped {
 	const maxKeys, maxName = 16, 64
 	sum := sha256.Sum256(body)
 	u := &event.Unmapped{
 		TypeRaw: cut(typeRaw, maxName), SizeBytes: int64(len(body)), SHA256: hex.EncodeToString(sum[:]), Reason: string(why), Count: 1,
 	}
-	if doc.IsObject() {
-		doc.ForEach(func(name, _ gjson.Result) bool {
-			u.Keys = append(u.Keys, cut(name.Str, maxName))
-			return len(u.Keys) < maxKeys
-		})
+	for name := range doc.Members() {
+		if u.Keys = append(u.Keys, cut(name, maxName)); len(u.Keys) == maxKeys {
+			break
+		}
 	}
 	return u
 }
