@@ -92,8 +92,10 @@ var ended = []event.Type{
 
 // Ended reports whether the reservation was told as ended lately; an older snapshot must not open it again.
 func (v *View) Ended(reservation string) bool {
+	subject := append(make([]byte, 0, maxID+32), reservation...) // on the stack: whoever opens a reservation asks
+	subject = append(subject, ':')
 	for _, t := range ended {
-		if _, ok := v.told[reservation+":"+t.Verb()]; ok {
+		if _, ok := v.told[string(append(subject, t.Verb()...))]; ok {
 			return true
 		}
 	}

@@ -157,6 +157,23 @@ func TestViewEndedStaysEnded(t *testing.T) {
 	}
 }
 
+// It is asked for each reservation that opens, and nearly always in vain.
+func TestViewEndedMakesNoText(t *testing.T) {
+	v := NewView(alice)
+	e := reservationEvent(event.ReservationEndedUnseen, event.ReservationStatusUnknown, 2, 1)
+	e.Data.Reservation.ID = "WR00000000000000000000000000000001"
+	e.ID = e.Data.Reservation.ID + ":" + e.Type.Verb()
+	v.Apply(e)
+	allocs := testing.AllocsPerRun(100, func() {
+		if v.Ended("WR00000000000000000000000000000002") || !v.Ended("WR00000000000000000000000000000001") {
+			t.Error("Ended: got the other of two")
+		}
+	})
+	if allocs > 0 {
+		t.Errorf("Ended: got %g allocations, want 0", allocs)
+	}
+}
+
 // A reservation of an unknown status is open as long as no event ends it.
 func TestViewUnknownStatusStaysOpen(t *testing.T) {
 	v := NewView(alice)
