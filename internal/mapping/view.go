@@ -218,8 +218,10 @@ func (v *View) applyReservation(e *event.Event) {
 		if v.Reservations == nil {
 			v.Reservations = map[string]*Reservation{}
 		}
-		r = &Reservation{Task: strings.Clone(e.Data.Task.ID), Chain: strings.Clone(e.Data.Task.ChainID), Told: e.Recorded}
-		v.Reservations[strings.Clone(d.ID)] = r
+		ids := d.ID + e.Data.Task.ID + e.Data.Task.ChainID // copied at once
+		id, task, chain := ids[:len(d.ID)], ids[len(d.ID):len(d.ID)+len(e.Data.Task.ID)], ids[len(d.ID)+len(e.Data.Task.ID):]
+		r = &Reservation{Task: task, Chain: chain, Told: e.Recorded}
+		v.Reservations[id] = r
 	}
 	if d.CreatedAt != 0 {
 		r.Created, r.Offered = d.CreatedAt, d.CreatedAt

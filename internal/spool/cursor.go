@@ -157,9 +157,6 @@ func (c *diskCursor) Next(limit int) ([]Record, error) {
 		if p == nil {
 			return records, nil
 		}
-		if records == nil {
-			records = make([]Record, 0, len(want))
-		}
 		var err error
 		if records, err = c.next(p, want, records); err != nil {
 			c.signal()
@@ -180,7 +177,7 @@ func (c *diskCursor) Next(limit int) ([]Record, error) {
 
 // next appends the records at want that the sink wants, and puts the cursor behind those it has come past.
 func (c *diskCursor) next(p *part, want []Pos, records []Record) ([]Record, error) {
-	recent, rest := c.log.fromRecent(nil, want)
+	recent, rest := c.log.fromRecent(make([]Record, 0, len(want)), want)
 	var passed []Pos // without a record for this sink
 	from := 0        // of rest
 	err := c.log.read(p.seg, rest, func(f *frame) {
@@ -198,7 +195,11 @@ func (c *diskCursor) next(p *part, want []Pos, records []Record) ([]Record, erro
 	at := want[len(want)-1] + 1
 	if err == nil {
 		passed = append(passed, rest[from:]...)
-		records = append(records, recent...)
+		if len(records) == 0 {
+			records = recent
+		} else {
+			records = append(records, recent...)
+		}
 	} else if from < len(rest) {
 		at = rest[from]
 	}

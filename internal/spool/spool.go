@@ -26,11 +26,15 @@ type Record struct {
 
 // Sequence is the CloudEvents sequence attribute, "<log creation s>-<position, 19 digits>": text that sorts in append order per bridge.
 func (r *Record) Sequence() string {
-	var b [30]byte
+	b := r.sequence() // apart, so that the text need not leave the caller's stack
+	return string(b[:])
+}
+
+func (r *Record) sequence() (b [30]byte) {
 	b[10] = '-'
 	pad(b[:10], uint64(r.Epoch))
 	pad(b[11:], uint64(r.Pos))
-	return string(b[:])
+	return b
 }
 
 // pad writes n in decimal over all of b, with zeros before it.

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"net/url"
 	"strconv"
+	"unsafe"
 
 	"github.com/nats-io/nats.go"
 	"github.com/tidwall/gjson"
@@ -36,13 +37,12 @@ type renderer struct {
 	msg     nats.Msg
 	id      []string
 	subject []byte
-	known   map[string]string // subjects by their text: an agent's events have few
 	reply   []byte
 	data    []byte
 }
 
 func newRenderer(route *sink.Route, mode, stream string) *renderer {
-	r := &renderer{route: route, binary: mode == Binary, stream: stream, id: make([]string, 1), known: map[string]string{}}
+	r := &renderer{route: route, binary: mode == Binary, stream: stream, id: make([]string, 1)}
 	r.msg.Header = nats.Header{headerID: r.id, headerExpectedStream: {stream}}
 	if !r.binary {
 		r.msg.Header[headerContentType] = []string{structuredContentType}
@@ -54,7 +54,7 @@ func newRenderer(route *sink.Route, mode, stream string) *renderer {
 func (r *renderer) render(rec *spool.Record, inbox string, seq uint64) *nats.Msg {
 	r.subject = r.route.Append(r.subject[:0], rec)
 	r.reply = strconv.AppendUint(append(append(r.reply[:0], inbox...), '.'), seq, 10)
-	r.msg.Subject, r.msg.Reply = r.intern(r.subject), string(r.reply)
+	r.msg.Subject, r.msg.Reply = borrow(r.subject), borrow(r.reply)
 	r.id[0] = escapeHeader(rec.Header.ID)
 	if !r.binary {
 		r.data = event.AppendStructured(r.data[:0], &rec.Header, rec.Sequence(), rec.Data)
@@ -73,21 +73,8 @@ func (r *renderer) render(rec *spool.Record, inbox string, seq uint64) *nats.Msg
 	return &r.msg
 }
 
-// mostSubjects bounds the memory of subjects that were used, to some 10 MB.
-const mostSubjects = 1 << 16
-
-// intern is the text as a string, without allocating one that was used before.
-func (r *renderer) intern(text []byte) string {
-	if s, ok := r.known[string(text)]; ok {
-		return s
-	}
-	if len(r.known) >= mostSubjects {
-		clear(r.known)
-	}
-	s := string(text)
-	r.known[s] = s
-	return s
-}
+// borrow is b as text, for as long as b is not changed.
+func borrow(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // escapeHeader percent-encodes what must not stand in a header's value: NATS binding 1.0.3-wip, section 3.1.3.2. The event's id as
 // Nats-Msg-Id is treated alike, because the client library would turn a line break in it into a space, and two ids into one.
