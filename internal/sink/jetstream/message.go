@@ -3,6 +3,7 @@ package jetstream
 import (
 	"net/url"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/nats-io/nats.go"
@@ -123,11 +124,11 @@ func parseAnswer(data []byte) (a answer, ok bool) {
 		return a, false
 	}
 	refused := false
-	gjson.ParseBytes(data).ForEach(func(name, v gjson.Result) bool {
+	gjson.Parse(borrow(data)).ForEach(func(name, v gjson.Result) bool {
 		switch name.Str {
 		case "error":
 			a.code, a.errCode = int(v.Get("code").Int()), int(v.Get("err_code").Int())
-			a.description = v.Get("description").String()
+			a.description = strings.Clone(v.Get("description").String())
 			refused = true
 		case "seq":
 			a.seq = v.Uint()
