@@ -25,8 +25,7 @@ const usage = `usage: bench COMMAND [FLAGS]; COMMAND -h tells the flags
 
   run         measure
   generator   the vendor's side: sockets that send as much as they are told to
-  limit       the least that a program can do with what they send
-`
+  limit       the least that a program can do with what they send`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -84,7 +83,7 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 	flags.StringVar(&o.Dir, "dir", "bin", "`folder` for the rounds' files, on a disk")
 	flags.BoolVar(&o.Quick, "quick", false, "under three minutes: fewer, shorter rounds, and none with more than 100 sessions")
 	flags.IntVar(&o.Rounds, "rounds", 0, "how `many` rounds; default: 5, or 3 with -quick")
-	flags.IntVar(&o.Events, "events", 0, "about how `many` events a flood has; default: 600000, or 400000 with -quick")
+	flags.IntVar(&o.Events, "events", 0, "about how `many` events a flood has; default: 600000, or 240000 with -quick")
 	flags.Float64Var(&o.Busy, "busy", 0, "events per second over the idle sessions, afterwards; default: 20000")
 	flags.DurationVar(&o.Settle, "settle", 0, "how long idle sessions rest before they are measured; default: 2m30s")
 	flags.Func("sessions", "`numbers` of idle sessions, joined by commas; default: 1000,10000", func(text string) error {

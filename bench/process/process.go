@@ -137,7 +137,10 @@ func (p *Process) Err() error {
 	if over {
 		return nil
 	}
-	return fmt.Errorf("%s has ended (%v); it wrote:\n%s", p.name, fault, p.Tail())
+	if fault == nil {
+		return fmt.Errorf("%s has ended; it wrote:\n%s", p.name, p.Tail())
+	}
+	return fmt.Errorf("%s has ended: %w; it wrote:\n%s", p.name, fault, p.Tail())
 }
 
 // Stop asks the program to end, and kills it when it does not in 20 s. It is a no-op once the program has ended. Errors: it had ended before, or had

@@ -85,7 +85,7 @@ func (r *runner) rest(ctx context.Context, sessions int, tls, storm bool) (err e
 
 // settled lets a stage be idle until the garbage of its beginning is collected and given back, and measures it.
 func (r *runner) settled(ctx context.Context, s *stage, under *theBridge) (idle Idle, err error) {
-	fmt.Fprintf(r.options.Out, "  %d sessions are live; they rest for %v\n", s.agents, r.options.Settle)
+	r.say("  %d sessions are live; they rest for %v\n", s.agents, r.options.Settle)
 	before, err := s.program.Usage()
 	if err != nil {
 		return idle, err

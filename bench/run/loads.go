@@ -16,11 +16,11 @@ const agents = 100
 // startUp is about what a stage takes before and after its load.
 const startUp = 9 * time.Second
 
-// flood are the rounds as fast as the programs are: events for three seconds and more.
+// flood are the rounds as fast as the programs are, of seconds each.
 func (r *runner) flood() []step {
 	events := uint64(600_000)
 	if r.options.Quick {
-		events = 400_000
+		events = 240_000
 	}
 	if r.options.Events > 0 {
 		events = wholeCycles(float64(r.options.Events), agents)

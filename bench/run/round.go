@@ -89,16 +89,12 @@ func (s *stage) readBack(ctx context.Context, base uint64, load generator.Starte
 		base = max(base, last)
 		return err
 	}
-	if err := read(); err != nil {
+	began := time.Now()
+	if err := s.until(ctx, "the stream has every event", func() (string, bool, error) {
+		err := read()
+		return "", check.Complete() || time.Since(began) > lateness, err
+	}); err != nil {
 		return nil, err
-	}
-	for began := time.Now(); !check.Complete() && time.Since(began) < lateness; {
-		if err := s.died(); err != nil {
-			return nil, err
-		}
-		if err := read(); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.program.Stop(); err != nil {
 		return nil, err

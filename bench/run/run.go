@@ -25,7 +25,7 @@ type Options struct {
 	Quick bool
 	// Rounds of floods and of paced loads, each program once in each; 0: 5, or 3 where Quick.
 	Rounds int
-	// Events of a flood, about; 0: 600,000, or 400,000 where Quick, which is three seconds and more.
+	// Events of a flood, about; 0: 600,000, or 240,000 where Quick.
 	Events int
 	// Sessions are the numbers of sessions whose cost is measured; empty: 1,000 and 10,000. Settle is how long they rest before, 0: two and a half minutes, as
 	// Go collects every two minutes whatever happens.
@@ -132,7 +132,7 @@ func (r *runner) walk(ctx context.Context, steps []step) error {
 		if done > 0 {
 			left = time.Duration(float64(left) * float64(time.Since(began)) / float64(done))
 		}
-		fmt.Fprintf(r.options.Out, "[%d/%d, about %v to go] %s\n", i+1, len(steps), left.Round(time.Second), s.title)
+		r.say("[%d/%d, about %v to go] %s\n", i+1, len(steps), left.Round(time.Second), s.title)
 		if err := s.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.title, err)
 		}

@@ -2,7 +2,6 @@ package run
 
 import (
 	"fmt"
-	"io"
 	"slices"
 )
 
@@ -34,24 +33,24 @@ var (
 
 // summarize tells the medians of the rounds' ratios, with the least and the most.
 func (r *runner) summarize() {
-	out, x := r.options.Out, r.results
-	fmt.Fprintln(out, "\nMedians of the rounds' ratios [least, most]:")
+	x := r.results
+	r.say("\nMedians of the rounds' ratios [least, most]:\n")
 	for _, beside := range []string{"limit", "peer"} {
-		tell(out, "flood", x.Flood, 0, beside, speed, cpu, broker)
+		r.tell("flood", x.Flood, 0, beside, speed, cpu, broker)
 		for _, rate := range []float64{1_000, 10_000} {
-			tell(out, fmt.Sprintf("%.0f events/s", rate), x.Paced, rate, beside, latency, cpu)
+			r.tell(fmt.Sprintf("%.0f events/s", rate), x.Paced, rate, beside, latency, cpu)
 		}
 	}
 	if n := len(x.Sessions); n > 1 {
 		few, many := x.Sessions[0], x.Sessions[n-1]
-		fmt.Fprintf(out, "  %.0f events/s: CPU per event with %d sessions of that with %d: %.2f\n", few.Rate, many.Agents, few.Agents, many.ProgramCPU/few.ProgramCPU)
+		r.say("  %.0f events/s: CPU per event with %d sessions of that with %d: %.2f\n", few.Rate, many.Agents, few.Agents, many.ProgramCPU/few.ProgramCPU)
 	}
 }
 
-func tell(out io.Writer, load string, rounds []Round, rate float64, beside string, figures ...figure) {
+func (r *runner) tell(load string, rounds []Round, rate float64, beside string, figures ...figure) {
 	for _, f := range figures {
 		if all := Ratios(rounds, rate, "bridge", beside, f.of); len(all) > 0 {
-			fmt.Fprintf(out, "  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, median(all), all[0], all[len(all)-1])
+			r.say("  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, median(all), all[0], all[len(all)-1])
 		}
 	}
 }
