@@ -41,7 +41,7 @@ type Command struct {
 const (
 	readyWithin = 30 * time.Second
 	endsWithin  = 20 * time.Second
-	tailLines   = 40
+	tailLines   = 10
 )
 
 // Start starts a program in a process group of its own, so that a key pressed at the terminal reaches only this program, which ends the others in order.

@@ -78,8 +78,10 @@ func (r *runner) rest(ctx context.Context, sessions int, tls, storm bool) (err e
 	}
 	round, err := s.measure(ctx, wholeCycles(r.options.Busy*busyFor.Seconds(), sessions), r.options.Busy)
 	round.Number = 1
-	r.results.Sessions = append(r.results.Sessions, round)
-	r.print(round)
+	if round.judged() {
+		r.results.Sessions = append(r.results.Sessions, round)
+		r.print(round)
+	}
 	return err
 }
 

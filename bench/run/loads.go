@@ -65,7 +65,10 @@ func (r *runner) rounds(into *[]Round, rounds int, events uint64, rate float64) 
 			all = append(all, step{title, takes, func(ctx context.Context) error {
 				round, err := r.round(ctx, under, events, rate)
 				round.Number = number + 1
-				*into = append(*into, round)
+				if round.judged() {
+					*into = append(*into, round)
+					r.print(round)
+				}
 				return err
 			}})
 		}
@@ -80,9 +83,7 @@ func (r *runner) round(ctx context.Context, under program, events uint64, rate f
 	if err != nil {
 		return round, err
 	}
-	round, err = s.measure(ctx, events, rate)
-	r.print(round)
-	return round, err
+	return s.measure(ctx, events, rate)
 }
 
 // wholeCycles is about n, and leaves no task of so many agents open.

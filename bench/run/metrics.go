@@ -34,22 +34,35 @@ func scrape(ctx context.Context, address string) (metrics, error) {
 	return families, nil
 }
 
-// value adds the values of the series of a gauge or counter that have that label; an empty label: of all. A name that is not told is -1, so that it is not taken
-// for nothing.
+// value is a gauge or counter: of the series with that label, or where label is empty the sum of all. A name that is not told is -1, so that it
+// is not taken for nothing.
 func (m metrics) value(name, label, is string) float64 {
-	family := m[name]
-	if family == nil {
+	if m[name] == nil {
 		return -1
 	}
+	if label != "" {
+		return m.by(name, label)[is]
+	}
 	sum := 0.0
-	for _, series := range family.Metric {
-		match := label == ""
-		for _, pair := range series.Label {
-			match = match || pair.GetName() == label && pair.GetValue() == is
-		}
-		if match {
-			sum += series.GetGauge().GetValue() + series.GetCounter().GetValue()
-		}
+	for _, series := range m[name].Metric {
+		sum += number(series)
 	}
 	return sum
+}
+
+// by is a gauge or counter by the values of a label.
+func (m metrics) by(name, label string) map[string]float64 {
+	values := map[string]float64{}
+	for _, series := range m[name].GetMetric() {
+		for _, pair := range series.Label {
+			if pair.GetName() == label {
+				values[pair.GetValue()] += number(series)
+			}
+		}
+	}
+	return values
+}
+
+func number(series *dto.Metric) float64 {
+	return series.GetGauge().GetValue() + series.GetCounter().GetValue()
 }

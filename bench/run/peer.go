@@ -28,6 +28,8 @@ func (p thePeer) command(s *stage) (process.Command, error) {
 	return process.Command{Path: p.path, Args: []string{"run", file}}, nil
 }
 
+func (p thePeer) trouble(context.Context) string { return "" }
+
 // live: who has a socket reads it.
 func (p thePeer) live(context.Context, *stage) (bool, error) { return true, nil }
 

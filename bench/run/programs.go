@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/taskbridge/taskbridge/bench/limit"
@@ -76,6 +77,25 @@ func (b *theBridge) live(ctx context.Context, s *stage) (bool, error) {
 	return m.value("taskbridge_sessions", "state", "live") == float64(s.agents) && m.value("taskbridge_unconfirmed_records", "", "") == 0, nil
 }
 
+// trouble: what the bridge did not take lies in gaps.
+func (b *theBridge) trouble(ctx context.Context) string {
+	m, err := scrape(ctx, b.health)
+	if err != nil {
+		return err.Error()
+	}
+	var gaps []string
+	for cause, n := range m.by("taskbridge_gaps_total", "cause") {
+		if n > 0 {
+			gaps = append(gaps, fmt.Sprintf("%.0f of cause %s", n, cause))
+		}
+	}
+	if len(gaps) == 0 {
+		return ""
+	}
+	slices.Sort(gaps)
+	return "it tells of gaps: " + strings.Join(gaps, ", ")
+}
+
 // theLimit is package limit, as a command of this program.
 type theLimit struct{ self string }
 
@@ -86,6 +106,8 @@ func (l theLimit) promises() verify.Order { return verify.ByAgent }
 func (l theLimit) command(s *stage) (process.Command, error) {
 	return process.Command{Path: l.self, Args: []string{"limit", "-sockets", sockets(s), "-agents", fmt.Sprint(s.agents), "-nats", s.nats}}, nil
 }
+
+func (l theLimit) trouble(context.Context) string { return "" }
 
 // live: who has a socket reads it.
 func (l theLimit) live(context.Context, *stage) (bool, error) { return true, nil }

@@ -62,6 +62,9 @@ type Round struct {
 	Verified verify.Report `json:"verified"`
 }
 
+// judged: the round got so far that the stream was read back, be it that something was wrong with it.
+func (r Round) judged() bool { return r.Verified.Events > 0 }
+
 // EventsPerSecond is the round's throughput.
 func (r Round) EventsPerSecond() float64 { return float64(r.Events) / r.Seconds }
 

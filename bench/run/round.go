@@ -38,7 +38,7 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 		return round, err
 	}
 	round.note(before, after)
-	check, err := s.readBack(ctx, base, load)
+	check, trouble, err := s.readBack(ctx, base, load)
 	if err != nil {
 		return round, err
 	}
@@ -52,13 +52,18 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 		round.P50, round.P99, round.P999 = quantiles(check.Latencies(stamps))
 	}
 	if err := round.Verified.Err(s.under.promises()); err != nil {
-		return round, fmt.Errorf("%s: %w", round.Program, err)
+		return round, fmt.Errorf("%s: %w; %s", round.Program, err, trouble)
 	}
 	return round, nil
 }
 
-// awaitGrowth returns when the stream has n messages more than base.
+// lateness is how long events that the stream lacks are waited for, once the generator has sent everything.
+const lateness = 10 * time.Second
+
+// awaitGrowth returns when the stream has n messages more than base, or has not grown for too long although all was sent.
 func (s *stage) awaitGrowth(ctx context.Context, base, n uint64, round *Round) error {
+	var had uint64
+	since := time.Now()
 	return s.until(ctx, "the stream has every event", func() (string, bool, error) {
 		stat, err := s.control.Stat(ctx)
 		if err == nil && stat.Error != "" {
@@ -69,18 +74,18 @@ func (s *stage) awaitGrowth(ctx context.Context, base, n uint64, round *Round) e
 		}
 		round.Behind = milliseconds(time.Duration(stat.Behind))
 		now, err := s.end(ctx)
-		return strconv.FormatUint(now-base, 10), now-base >= n, err
+		if has := now - base; has != had || !stat.Ended {
+			had, since = has, time.Now()
+		}
+		return strconv.FormatUint(had, 10), had >= n || time.Since(since) > lateness, err
 	})
 }
 
-// lateness is how long events that the stream lacks are waited for.
-const lateness = 5 * time.Second
-
 // readBack reads what the stream has after base. The bridge tells of sessions too, at each minute's turn: where such messages were counted for
-// events, those are still to come. Then the program is ended, and what it stored until then is read.
-func (s *stage) readBack(ctx context.Context, base uint64, load generator.Started) (*verify.Checker, error) {
+// events, those are still to come. Then the program is ended, and what it stored until then is read. trouble is the program's word for events that are missing.
+func (s *stage) readBack(ctx context.Context, base uint64, load generator.Started) (check *verify.Checker, trouble string, err error) {
 	name, _ := s.under.stream()
-	check := verify.New(load)
+	check = verify.New(load)
 	read := func() error {
 		last, err := s.end(ctx)
 		if err == nil {
@@ -94,12 +99,15 @@ func (s *stage) readBack(ctx context.Context, base uint64, load generator.Starte
 		err := read()
 		return "", check.Complete() || time.Since(began) > lateness, err
 	}); err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	if !check.Complete() {
+		trouble = s.under.trouble(ctx)
 	}
 	if err := s.program.Stop(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return check, read()
+	return check, trouble, read()
 }
 
 // costs are what the processes of a stage have used so far.

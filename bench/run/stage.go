@@ -49,6 +49,8 @@ type program interface {
 	promises() verify.Order
 	// command writes the files that the program needs to s.dir and says how it is started.
 	command(s *stage) (process.Command, error)
+	// trouble is what the program tells of itself that may be why events are missing; empty: nothing.
+	trouble(ctx context.Context) string
 	// live reports whether every agent has a session that receives, and nothing is under way.
 	live(ctx context.Context, s *stage) (bool, error)
 }
