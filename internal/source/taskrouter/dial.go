@@ -49,10 +49,11 @@ func (s *Source) dial(ctx context.Context, token string) (*websocket.Conn, *fail
 	unwatch := func() bool { return true }
 	d.NetDialContext = func(dialing context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(dialing, network, addr)
-		if err == nil {
-			unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		if err != nil {
+			return nil, err
 		}
-		return conn, err
+		unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return newBurstConn(conn), nil
 	}
 	began := time.Now()
 	conn, resp, err := d.DialContext(ctx, s.socketURL(token), nil)

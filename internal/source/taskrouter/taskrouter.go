@@ -58,7 +58,7 @@ func New(cfg Config, log *zap.Logger, m *Metrics) (*Source, error) {
 		// Its own TLS configuration: net/http adds h2 to the one it is given, with which the upgrade fails.
 		TLSClientConfig:  &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
 		HandshakeTimeout: time.Duration(cfg.DialTimeout),
-		ReadBufferSize:   1 << 10,
+		ReadBufferSize:   256,          // of heads; the rest goes past it, see burstConn
 		WriteBufferSize:  256,          // only control frames are ever written
 		WriteBufferPool:  &sync.Pool{}, // so that the buffer is not held per session
 	}
