@@ -28,7 +28,9 @@ func programs(t *testing.T) (dir string) {
 			t.Error(err)
 		}
 	})
-	for name, from := range map[string][2]string{"bench": {".", "."}, "nats-server": {".", "github.com/nats-io/nats-server/v2"}, "bridge": {"..", "./cmd/bridge"}} {
+	for name, from := range map[string][2]string{
+		"bench": {".", "."}, "nats-server": {".", "github.com/nats-io/nats-server/v2"}, "bridge": {"..", "./cmd/bridge"},
+	} {
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, name), from[1])
 		cmd.Dir = from[0]
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -93,8 +93,9 @@ func TestCPU(t *testing.T) {
 }
 
 func TestKilobytes(t *testing.T) {
-	status := "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
-	if rss, peak, none := kilobytes([]byte(status), "VmRSS:"), kilobytes([]byte(status), "VmHWM:"), kilobytes([]byte(status), "VmSwap:"); rss != 1<<20 || peak != 2<<20 || none != 0 {
+	status := []byte("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
+	rss, peak, none := kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:"), kilobytes(status, "VmSwap:")
+	if rss != 1<<20 || peak != 2<<20 || none != 0 {
 		t.Errorf("got %d, %d and %d", rss, peak, none)
 	}
 }

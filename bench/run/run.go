@@ -107,7 +107,9 @@ func (r *runner) checkDir() error {
 
 // readVersions asks the programs.
 func (r *runner) readVersions(ctx context.Context) error {
-	for name, args := range map[string][]string{"bridge": {r.options.Bridge, "version"}, "broker": {r.options.NATS, "--version"}, "peer": {r.options.Peer, "--version"}} {
+	for name, args := range map[string][]string{
+		"bridge": {r.options.Bridge, "version"}, "broker": {r.options.NATS, "--version"}, "peer": {r.options.Peer, "--version"},
+	} {
 		if args[0] == "" {
 			continue
 		}
