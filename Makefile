@@ -42,10 +42,11 @@ bench-micro: ## Run the micro-benchmarks beside the committed figures (2 minutes
 	$(GO) test -run '^$$' -bench '$(MICRO)' -count 6 ./internal/mapping ./internal/event ./internal/spool ./internal/bridge ./internal/sink/jetstream >bin/micro.txt
 	$(if $(UPDATE),cp bin/micro.txt bench/micro.txt,$(GO) tool -modfile=tools/go.mod benchstat committed=bench/micro.txt now=bin/micro.txt)
 
-bench: bench-programs ## Measure speed and memory beside the limit (Linux, most of an hour); options: make bench BENCH='-only flood -json FILE'; PEER=FILE: beside a Redpanda Connect too
-	./bin/bench run $(BENCH)
+bench: bench-programs ## Measure speed and memory beside the limit and write bench/RESULTS.md (Linux, an hour, a quiet machine); one part: make bench BENCH='-only flood'; PEER=FILE: beside a Redpanda Connect too
+	./bin/bench run -json bin/bench.json $(BENCH)
+	./bin/bench page bin/bench.json
 
-bench-quick: bench-programs ## The same in under three minutes: floods and latencies only, with wider error
+bench-quick: bench-programs ## The same in under three minutes: floods and latencies only, with wider error, and no page
 	./bin/bench run -quick $(BENCH)
 
 # A module of its own: what is only measured against is no dependency of the bridge.

@@ -11,19 +11,27 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/limit"
+	"github.com/taskbridge/taskbridge/bench/page"
+	"github.com/taskbridge/taskbridge/bench/report"
 	"github.com/taskbridge/taskbridge/bench/run"
+	"github.com/taskbridge/taskbridge/bench/spool"
 )
 
 const usage = `usage: bench COMMAND [FLAGS]; COMMAND -h tells the flags
 
   run         measure
+  page        make bench/RESULTS.md of what was measured
   generator   the vendor's side: sockets that send as much as they are told to
   limit       the least that a program can do with what they send`
 
@@ -45,6 +53,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
 	case "run":
 		return measure(ctx, flags, args[1:], out)
+	case "page":
+		return makePage(flags, args[1:])
 	case "generator":
 		return generate(ctx, flags, args[1:], out)
 	case "limit":
@@ -96,7 +106,7 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 		}
 		return nil
 	})
-	only := flags.String("only", "", "run only these `parts`, joined by commas: "+strings.Join(run.Parts, ", "))
+	only := flags.String("only", "", "run only these `parts`, joined by commas: "+strings.Join(append(slices.Clone(run.Parts), spoolPart), ", "))
 	file := flags.String("json", "", "write all figures to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -104,14 +114,85 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 	if *only != "" {
 		o.Only = strings.Split(*only, ",")
 	}
-	results, err := run.Run(ctx, o)
-	if results != nil && *file != "" {
-		// Also what there is of a run that failed.
-		text, bad := json.MarshalIndent(results, "", "  ")
-		if bad == nil {
-			bad = os.WriteFile(*file, append(text, '\n'), 0o644)
-		}
-		err = errors.Join(err, bad)
+	spoolToo := len(o.Only) == 0 && !o.Quick || slices.Contains(o.Only, spoolPart)
+	o.Only = slices.DeleteFunc(o.Only, func(part string) bool { return part == spoolPart })
+	var f page.Figures
+	var err error
+	if f.Machine, err = report.Describe(ctx, o.Dir, "."); err != nil {
+		return err
+	}
+	if *only != spoolPart {
+		f.Run, err = run.Run(ctx, o)
+	}
+	if err == nil && spoolToo {
+		f.Spool, err = besideRaftWAL(ctx, o.Dir, out)
+	}
+	if err == nil {
+		f.Allocations, err = allocations(ctx)
+	}
+	if *file != "" { // also what there is of a run that failed
+		err = errors.Join(err, keep(*file, &f))
 	}
 	return err
+}
+
+// spoolPart is the log beside raft-wal, which needs no other program.
+const spoolPart = "spool"
+
+func besideRaftWAL(ctx context.Context, dir string, out io.Writer) (*spool.Result, error) {
+	dir, err := os.MkdirTemp(dir, "bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	result, err := spool.Run(ctx, dir, 7, 3*time.Second, out)
+	return &result, err
+}
+
+var counted = regexp.MustCompile(`([0-9.]+) allocations per event`)
+
+// allocations asks the test that counts them.
+func allocations(ctx context.Context) (float64, error) {
+	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestWholeWayAllocations$", "github.com/taskbridge/taskbridge/internal/bridge")
+	text, err := c.CombinedOutput()
+	found := counted.FindSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf("count allocations: %w: %s", err, text)
+	}
+	return strconv.ParseFloat(string(found[1]), 64)
+}
+
+func keep(file string, f *page.Figures) error {
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// makePage makes the page of what runs have kept.
+func makePage(flags *flag.FlagSet, args []string) error {
+	dir := flags.String("dir", "bench", "`folder` for RESULTS.md and its drawings; its NOTES.md becomes a part of the page")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() == 0 {
+		return errors.New("name the files that bench run -json has written; of two with the same part the later counts")
+	}
+	var all page.Figures
+	for _, name := range flags.Args() {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		var f page.Figures
+		if err := json.Unmarshal(text, &f); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		all.Add(&f)
+	}
+	if all.Run == nil {
+		all.Run = &run.Results{}
+	}
+	return all.Write(*dir)
 }
