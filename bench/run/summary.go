@@ -34,6 +34,9 @@ var (
 // summarize tells the medians of the rounds' ratios, with the least and the most.
 func (r *runner) summarize() {
 	x := r.results
+	if len(x.Flood)+len(x.Paced)+len(x.Sessions) < 2 {
+		return // nothing to compare
+	}
 	r.say("\nMedians of the rounds' ratios [least, most]:\n")
 	for _, beside := range []string{"limit", "peer"} {
 		r.tell("flood", x.Flood, 0, beside, speed, cpu, broker)
