@@ -81,8 +81,10 @@ const (
 )
 
 func newFleet(h *heart, sources map[string]Feed) *fleet {
-	burst := max(1, int(h.DialRate*tickEvery.Seconds())) // what a turn of the loop may dial
-	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: rate.NewLimiter(rate.Limit(h.DialRate), burst)}
+	turn := h.DialRate * tickEvery.Seconds() // what a turn of the loop may dial at once
+	// The vendor's limit is for any second, also for the one that begins with such a turn.
+	budget := rate.NewLimiter(rate.Limit(h.DialRate-turn), max(1, int(turn)))
+	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: budget}
 }
 
 func (f *fleet) setRoster(rosters map[string][]source.Agent) error {

@@ -3,6 +3,7 @@
 package taskrouter
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -72,13 +73,13 @@ func (c *burstConn) received(fd uintptr) bool {
 	buf := bursts.Get().(*[burst]byte)
 	var n int
 	for {
-		if n, c.err = syscall.Read(int(fd), buf[:]); c.err != syscall.EINTR {
+		if n, c.err = syscall.Read(int(fd), buf[:]); !errors.Is(c.err, syscall.EINTR) {
 			break
 		}
 	}
 	if c.err != nil || n == 0 {
 		bursts.Put(buf)
-		return c.err != syscall.EAGAIN
+		return !errors.Is(c.err, syscall.EAGAIN)
 	}
 	c.buf, c.from, c.to = buf, 0, n
 	return true
