@@ -153,7 +153,13 @@ var counted = regexp.MustCompile(`([0-9.]+) allocations per event`)
 
 // allocations asks the test that counts them.
 func allocations(ctx context.Context) (float64, error) {
-	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestWholeWayAllocations$", "github.com/taskbridge/taskbridge/internal/bridge")
+	const module = "github.com/taskbridge/taskbridge"
+	dir, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return 0, fmt.Errorf("count allocations: find the bridge's sources: %w", err)
+	}
+	c := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^TestWholeWayAllocations$", module+"/internal/bridge")
+	c.Dir = strings.TrimSpace(string(dir))
 	text, err := c.CombinedOutput()
 	found := counted.FindSubmatch(text)
 	if found == nil {
