@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/taskbridge/taskbridge/bench/run"
+	"github.com/taskbridge/taskbridge/bench/page"
 )
 
 // programs builds all that a run needs into a folder beside this file: not below /tmp, which may be in memory.
@@ -61,10 +61,14 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got run.Results
-	if err := json.Unmarshal(text, &got); err != nil {
+	var figures page.Figures
+	if err := json.Unmarshal(text, &figures); err != nil {
 		t.Fatal(err)
 	}
+	if figures.Run == nil || figures.Allocations <= 0 || figures.Machine.Cores == 0 {
+		t.Fatalf("got %s", text)
+	}
+	got := figures.Run
 	if len(got.Flood) != 2 || len(got.Idle) != 3 || len(got.Sessions) != 1 || got.Storm == nil || got.Versions["bridge"] == "" {
 		t.Fatalf("got %s", text)
 	}
