@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/roster"
+	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -68,8 +70,10 @@ func (c *taskRouterConfig) Validate() error {
 
 // sinkConfig is one broker; exactly one kind is set.
 type sinkConfig struct {
-	Name string            `yaml:"name"`
-	NATS *jetstream.Config `yaml:"nats"`
+	Name   string            `yaml:"name"`
+	Filter sink.Filter       `yaml:"filter"`
+	Start  string            `yaml:"start"` // oldest (default), now: of a sink that is new to the spool
+	NATS   *jetstream.Config `yaml:"nats"`
 }
 
 // bridgeConfig is what bridge.Options takes; the defaults are the ones named there.
@@ -174,11 +178,22 @@ func (c *configuration) Validate() error {
 	}
 	for i, s := range c.Sinks {
 		unique(&ps, "sinks", i, s.Name, sinks)
+		s.Filter.Problems(c.accounts(), func(path, what, allowed string) { ps.Add(fmt.Sprintf("sinks[%d].filter.%s", i, path), what, allowed) })
 	}
 	if sameAddress(c.Health.Listen, c.Admin.Listen) {
 		ps.Add("admin.listen", "the address of health.listen too", "another port; off")
 	}
 	return ps.Err()
+}
+
+// accounts are those of the sources.
+func (c *configuration) accounts() (all []string) {
+	for _, s := range c.Sources {
+		if s.TaskRouter != nil && !slices.Contains(all, s.TaskRouter.Account) {
+			all = append(all, s.TaskRouter.Account)
+		}
+	}
+	return all
 }
 
 // sameAddress reports whether one process cannot listen on both: any free port is never the same.
@@ -216,6 +231,9 @@ func (s *sourceConfig) Validate() error {
 func (s *sinkConfig) Validate() error {
 	var ps config.Problems
 	ps.Match("name", s.Name, namePattern, nameAllowed)
+	if s.Start != "" {
+		ps.OneOf("start", s.Start, "oldest", "now")
+	}
 	if s.NATS == nil {
 		ps.Add("", "no kind of sink", "exactly one of nats")
 		return ps.Err()
@@ -256,7 +274,10 @@ func (c *configuration) options() bridge.Options {
 	b := &c.Bridge
 	o := bridge.Options{
 		BridgeID: b.ID, PartitionByAgent: b.PartitionBy == "agent", DialRate: b.DialRate, Silence: time.Duration(b.SilenceLimit),
-		RefusedRetry: time.Duration(b.RefusedRetry),
+		RefusedRetry: time.Duration(b.RefusedRetry), Cursors: map[string]spool.CursorOptions{},
+	}
+	for _, s := range c.Sinks {
+		o.Cursors[s.Name] = spool.CursorOptions{Keep: s.Filter.Keep(), Now: s.Start == "now"}
 	}
 	if b.Stop == "drain" || b.Stop == "auto" && ephemeral(string(c.Spool.Dir)) {
 		o.Drain = time.Duration(b.DrainTimeout)

@@ -191,6 +191,7 @@ func TestValidateShowsWhatWouldRun(t *testing.T) {
   bridge  pod-1: order per agent, at most 50 dials/s, sessions silent for 30s are replaced
   source  support: Twilio TaskRouter, workspace WS00000000000000000000000000000001, 1 agents, at Twilio, region us1
   sink    facts: NATS JetStream, stream FACTS with subjects contact.*.*.*.*.*, structured mode, at nats://127.0.0.1:4222
+          gets all types
   privacy RAW PAYLOADS ARE PUBLISHED, personal data included
   spool   up to 8GiB in ` + filepath.Join(filepath.Dir(file), "spool") + `, survives power loss, full: gap, stop: auto
   health  http://127.0.0.1:8080 with /metrics, /livez, /readyz; ready with 50% of the agents live

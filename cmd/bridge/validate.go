@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
@@ -63,6 +65,7 @@ func (c *configuration) describe(w io.Writer) {
 			}
 			line("sink", "%s: NATS JetStream, stream %s with subjects %s, %s mode, at %s", s.Name, n.Stream, subjects, n.Mode, server)
 		}
+		line("", "gets %s", gets(&s.Filter))
 	}
 	if c.Privacy.Raw {
 		line("privacy", "RAW PAYLOADS ARE PUBLISHED, personal data included")
@@ -77,4 +80,30 @@ func (c *configuration) describe(w io.Writer) {
 	} else {
 		line("admin", "http://%s for bridge agents and bridge loglevel", c.Admin.Listen)
 	}
+}
+
+// gets says which events a filter lets through, and, because a consumer of the sink would not know, whether gaps are not among them.
+func gets(f *sink.Filter) string {
+	text := "all types"
+	if len(f.Types) > 0 {
+		through := f.Through()
+		words := make([]string, len(through))
+		for i, t := range through {
+			words[i] = string(t)
+		}
+		text = strings.Join(words, " ")
+	}
+	for _, limit := range []struct {
+		name  string
+		words []string
+	}{{"providers", f.Providers}, {"accounts", f.Accounts}, {"origins", f.Origins}} {
+		if len(limit.words) > 0 {
+			text += fmt.Sprintf("; only %s %s", limit.name, strings.Join(limit.words, ", "))
+		}
+	}
+	keep := f.Keep()
+	if keep != nil && !slices.Contains(f.Through(), event.SessionGap) || len(f.Origins) > 0 && !slices.Contains(f.Origins, string(event.OriginBridge)) {
+		text += "; NOT session.gap: its consumers are not told what they missed"
+	}
+	return text
 }

@@ -47,6 +47,8 @@ type Options struct {
 	// Drain is how long a stopping bridge tries to deliver what the log holds. 0, where the log survives the process: not at all, the next one does, and
 	// everything is closed within 2 s.
 	Drain time.Duration
+	// Cursors say, by sink, what of the log a sink gets; a sink that is missing gets everything.
+	Cursors map[string]spool.CursorOptions
 
 	now  func() time.Time
 	rand func() float64
@@ -121,7 +123,7 @@ func New(o Options, sources map[string]Feed, log spool.Log, sinks map[string]sin
 	h.encoded.New = func() any { return new(event.Encoded) }
 	b := &Bridge{heart: h, fleet: newFleet(h, sources)}
 	for name, s := range sinks {
-		cursor, err := log.Cursor(name, spool.CursorOptions{})
+		cursor, err := log.Cursor(name, o.Cursors[name])
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", name, err)
 		}
