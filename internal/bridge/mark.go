@@ -54,12 +54,10 @@ func (p *publisher) save() {
 	}
 }
 
-// finish keeps the cursor a last time, with what the closed sink has answered since run ended.
+// finish keeps the cursor a last time, with what the closed sink has answered since run ended, and with what it did not want, about which the next process
+// need not think again.
 func (p *publisher) finish() error {
 	p.collect()
 	p.saves.Wait()
-	if !p.unsaved && !p.failed {
-		return nil
-	}
 	return p.cursor.Save(p.place())
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // The checkpoint's file is, little endian: 8 bytes "TBVIEWS\n", u16 major version, u16 minor version; what the bridge saves; u64 noted, u64 end,
@@ -74,7 +76,7 @@ func (d *Disk) checkpoint(save func(io.Writer) error, wait func(entries uint64) 
 	d.state.Lock()
 	d.noted = noted
 	d.state.Unlock()
-	d.clean()
+	d.release()
 	return nil
 }
 
@@ -137,6 +139,25 @@ func (d *Disk) writeViews(f File, save func(io.Writer) error) (noted Pos, entrie
 		return 0, 0, err
 	}
 	return noted, entries, w.Flush()
+}
+
+// release removes what is needed no more. A sink that wants nothing of a segment has delivered nothing of it, so that nobody came to save its cursor:
+// that is made good here, or the segment would stay for ever.
+func (d *Disk) release() {
+	var late []*diskCursor
+	d.state.Lock()
+	for _, c := range d.cursors {
+		if c.late() {
+			late = append(late, c)
+		}
+	}
+	d.state.Unlock()
+	for _, c := range late {
+		if err := c.saveAgain(); err != nil {
+			d.Log.Warn("spool: making room failed, will be tried again", zap.Error(err))
+		}
+	}
+	d.clean()
 }
 
 // clean removes the segments that neither the checkpoint nor a cursor, as it is in its file, needs any more. The newest stays: its header tells where

@@ -377,11 +377,18 @@ func (c *diskCursor) Pending() (records int, bytes int64, oldest event.Instant) 
 	return records, bytes, at
 }
 
-// saves reports whether the cursor's file needs nothing of its part i; drop forgets that part. Both are called with the log's state held.
+// saves reports whether the cursor's file needs nothing of its part i, late whether it would need nothing of some part were it saved now; drop forgets a
+// part. All are called with the log's state held.
 func (c *diskCursor) saves(i int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.parts[i].saved
+}
+
+func (c *diskCursor) late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.parts[:max(0, len(c.parts)-1)], func(p *part) bool { return p.open == 0 && !p.saved })
 }
 
 func (c *diskCursor) drop(i int) {

@@ -36,7 +36,7 @@ type Options struct {
 	MaxBytes int64
 	// Reserve is the part of MaxBytes that only Class Reserve may use; default 1 MiB, at most half of MaxBytes.
 	Reserve int64
-	// SkipSlowest makes [Disk.Skip] do what it is for; without it, it does nothing, and a full log refuses.
+	// SkipSlowest lets [Disk.Skip] take from the slowest sink; without it, a full log refuses.
 	SkipSlowest bool
 	// Now is the clock of the log's epoch; default time.Now.
 	Now func() time.Time

@@ -400,9 +400,10 @@ func TestDiskRecover(t *testing.T) {
 		Views, Folded string
 		Alive         time.Time
 	}
+	var c Cursor
 	restart := func(load func(io.Reader) error) (*Disk, result) {
 		d := opened(t, Options{Dir: dir})
-		c := cursorOf(t, d, "facts", CursorOptions{})
+		c = cursorOf(t, d, "facts", CursorOptions{})
 		var r result
 		var folded []Record
 		if load == nil {
@@ -418,7 +419,6 @@ func TestDiskRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Folded = names(folded)
-		finish(c, take(t, c))
 		return d, r
 	}
 	check := func(got, want result) {
@@ -471,9 +471,13 @@ func TestDiskRecover(t *testing.T) {
 	for n := 6; n < 200; n += 10 {
 		add(t, d, n, n+10)
 	}
+	finish(c, take(t, c))
 	alive(d, 20)
 	if err := d.Checkpoint(func(io.Writer) error { return nil }); err != nil {
 		t.Fatal(err)
+	}
+	if n := len(segmentsIn(t, dir)); n != 1 {
+		t.Errorf("got %d segments, want the newest alone", n)
 	}
 	closed(t, d)
 	d, got = restart(nil)

@@ -2,19 +2,17 @@ package spool
 
 import "github.com/taskbridge/taskbridge/internal/event"
 
-// Skip implements [Log]. One call at a time; with Options.SkipSlowest only. The segment that is being written is never skipped. A gap record among what is
+// Skip implements [Log]. One call at a time; without Options.SkipSlowest it makes only the room that costs nobody anything. The segment that is being written is never skipped. A gap record among what is
 // skipped, also one that an earlier Skip has made, widens what is announced to all that it covers: so nothing that it says is lost, and the records that
 // say it do not grow with every Skip until the log holds nothing else.
 func (d *Disk) Skip(announce func([]Skipped) error) error {
-	if !d.SkipSlowest {
-		return nil
-	}
 	d.skipping.Lock()
 	defer d.skipping.Unlock()
-	d.mu.Lock()
-	tight := d.used+d.staged > d.normal-d.normal/8 // what Room asks for, or a refused intake would wait beside a log that is not skipped
-	d.mu.Unlock()
-	if !tight && !d.scarce() {
+	if !d.tight() {
+		return nil
+	}
+	d.release()
+	if !d.SkipSlowest || !d.tight() {
 		return nil
 	}
 	c, p, open := d.slowest()
@@ -70,6 +68,14 @@ func covers(r *Record) (from, to event.Instant) {
 		to = e.Data.Gap.To
 	}
 	return e.Data.Gap.From, to
+}
+
+// tight reports whether room is to be made.
+func (d *Disk) tight() bool {
+	d.mu.Lock()
+	used := d.used+d.staged > d.normal-d.normal/8 // what Room asks for, or a refused intake would wait beside a log that is not skipped
+	d.mu.Unlock()
+	return used || d.scarce()
 }
 
 // scarce reports whether the disk has no room for another segment: it may be full before the bound is reached, and a log that takes nothing at all could not

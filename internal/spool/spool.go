@@ -103,8 +103,9 @@ type Log interface {
 	Room() bool
 	// Reserve changes, from now on, how many bytes of the bound only Class Reserve may use.
 	Reserve(bytes int64)
-	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise: of the oldest segment that a cursor holds, it calls announce with
-	// what the slowest cursor has not done there; when that returns nil and what it appended is durable, the cursor counts these records as done.
+	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise. Where letting go of what is done is not enough, and the log may
+	// skip: of the oldest segment that a cursor holds, it calls announce with what the slowest cursor has not done there; when that returns nil and what it appended is
+	// durable, the cursor counts these records as done.
 	Skip(announce func([]Skipped) error) error
 	// Close makes durable what was appended and ends the log; cursors are saved by their owners before.
 	Close() error
