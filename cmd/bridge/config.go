@@ -19,6 +19,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/admin"
 	"github.com/taskbridge/taskbridge/internal/bridge"
 	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/roster"
 	"github.com/taskbridge/taskbridge/internal/sink"
@@ -68,13 +69,18 @@ func (c *taskRouterConfig) Validate() error {
 	return err
 }
 
-// sinkConfig is one broker; exactly one kind is set.
+// sinkConfig is one broker, and what it gets; exactly one kind is set.
 type sinkConfig struct {
-	Name   string            `yaml:"name"`
-	Filter sink.Filter       `yaml:"filter"`
-	Start  string            `yaml:"start"` // oldest (default), now: of a sink that is new to the spool
-	NATS   *jetstream.Config `yaml:"nats"`
+	// Name is the sink's in logs, metrics, dead letters and the spool, which knows by it what is delivered: another name is another sink.
+	Name   string      `yaml:"name"`
+	Filter sink.Filter `yaml:"filter"`
+	// Start is where a sink begins that is new to the spool: with the oldest event still there (oldest, the default), or with what comes next (now).
+	Start string            `yaml:"start"`
+	NATS  *jetstream.Config `yaml:"nats"`
 }
+
+// SetDefaults implements config.Defaulter.
+func (s *sinkConfig) SetDefaults() { s.Start = "oldest" }
 
 // bridgeConfig is what bridge.Options takes; the defaults are the ones named there.
 type bridgeConfig struct {
@@ -176,9 +182,20 @@ func (c *configuration) Validate() error {
 			agents[id] = i
 		}
 	}
+	providers, accounts := c.served()
 	for i, s := range c.Sinks {
 		unique(&ps, "sinks", i, s.Name, sinks)
-		s.Filter.Problems(c.accounts(), func(path, what, allowed string) { ps.Add(fmt.Sprintf("sinks[%d].filter.%s", i, path), what, allowed) })
+		for j, other := range c.Sinks[:i] {
+			if s.NATS == nil || other.NATS == nil {
+				continue
+			}
+			if key := s.NATS.Clash(other.NATS); key != "" {
+				ps.Add(fmt.Sprintf("sinks[%d].nats.%s", i, key), fmt.Sprintf("in common with sinks[%d], on one server", j), clashAllowed[key])
+			}
+		}
+		s.Filter.Problems(providers, accounts, func(path, what, allowed string) {
+			ps.Add(fmt.Sprintf("sinks[%d].filter.%s", i, path), what, allowed)
+		})
 	}
 	if sameAddress(c.Health.Listen, c.Admin.Listen) {
 		ps.Add("admin.listen", "the address of health.listen too", "another port; off")
@@ -186,14 +203,26 @@ func (c *configuration) Validate() error {
 	return ps.Err()
 }
 
-// accounts are those of the sources.
-func (c *configuration) accounts() (all []string) {
+// clashAllowed says what is right in place of a jetstream.Config.Clash.
+var clashAllowed = map[string]string{
+	"stream":  "each stream in one sink: what both get would be stored twice",
+	"subject": "subjects of its own, as a server gives each to one stream only: another first word, such as crm.{provider}.{account}.{noun}.{verb}.{agent}",
+}
+
+// served lists the vendors of the sources, and the accounts there.
+func (c *configuration) served() (providers []event.Provider, accounts []string) {
 	for _, s := range c.Sources {
-		if s.TaskRouter != nil && !slices.Contains(all, s.TaskRouter.Account) {
-			all = append(all, s.TaskRouter.Account)
+		if s.TaskRouter == nil {
+			continue
+		}
+		if !slices.Contains(providers, event.Twilio) {
+			providers = append(providers, event.Twilio)
+		}
+		if !slices.Contains(accounts, s.TaskRouter.Account) {
+			accounts = append(accounts, s.TaskRouter.Account)
 		}
 	}
-	return all
+	return providers, accounts
 }
 
 // sameAddress reports whether one process cannot listen on both: any free port is never the same.
@@ -231,9 +260,7 @@ func (s *sourceConfig) Validate() error {
 func (s *sinkConfig) Validate() error {
 	var ps config.Problems
 	ps.Match("name", s.Name, namePattern, nameAllowed)
-	if s.Start != "" {
-		ps.OneOf("start", s.Start, "oldest", "now")
-	}
+	ps.OneOf("start", s.Start, "oldest", "now")
 	if s.NATS == nil {
 		ps.Add("", "no kind of sink", "exactly one of nats")
 		return ps.Err()

@@ -36,6 +36,8 @@ func TestBadConfigurations(t *testing.T) {
 	replace := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(good) }
 	everybody, sinks, _ := strings.Cut(replace("sources:\n", "", "[WK00000000000000000000000000000001]", "all"), "sinks:\n")
 	const noFile = ": no such file or directory"
+	const types = "session.*, agent.*, reservation.*, task.*, bridge.*, or one type as docs/events.md has it without taskbridge. and .v1, such as reservation.accepted"
+	const subjects = "subjects of its own, as a server gives each to one stream only: another first word, such as crm.{provider}.{account}.{noun}.{verb}.{agent}"
 	const secretFile = "; allowed: a file with the secret in it that nobody but its owner and group can open"
 	for name, test := range map[string]struct {
 		document string
@@ -61,6 +63,31 @@ func TestBadConfigurations(t *testing.T) {
 			replace("name: support", "name: Support", "name: facts", "name: "+strings.Repeat("x", 33)), []string{
 				"2:11: sources[0].name: not valid; allowed: 1 to 32 lower-case letters, digits and -",
 				"10:11: sinks[0].name: not valid; allowed: 1 to 32 lower-case letters, digits and -",
+			},
+		},
+		"filters": {
+			good + `    start: then
+    filter: {types: [reservation.*, reservation.acepted, taskbridge.task.updated.v1, ""], providers: [amazon_connect], accounts: [AC1], origins: []}
+  - name: crm
+    nats: {url: "nats://127.0.0.1:4222", stream: CRM}
+    filter: {types: [task.updated, session.gap, task.updated], accounts: [AC00000000000000000000000000000001], kinds: []}
+  - name: again
+    nats: {url: "nats://127.0.0.1:4222", stream: FACTS}
+  - {name: elsewhere, nats: {url: "nats://127.0.0.1:5222", stream: FACTS}}
+  - {name: other-account, nats: {url: "nats://127.0.0.1:4222", stream: FACTS, user: crm, password: "${BRIDGE_TEST_SECRET}"}}
+`, []string{
+				"12:12: sinks[0].start: not a known word; allowed: oldest, now",
+				"13:37: sinks[0].filter.types[1]: not a known word; allowed: " + types,
+				"13:58: sinks[0].filter.types[2]: not a known word; allowed: " + types,
+				"13:86: sinks[0].filter.types[3]: not a known word; allowed: " + types,
+				"13:103: sinks[0].filter.providers[0]: not a known word; allowed: twilio",
+				"13:131: sinks[0].filter.accounts[0]: not a known word; allowed: AC00000000000000000000000000000001",
+				"13:137: sinks[0].filter.origins: empty; allowed: socket, snapshot, backfill, webhook, bridge; leave it out for all",
+				"15:5: sinks[1].nats.subject: in common with sinks[0], on one server; allowed: " + subjects,
+				"16:49: sinks[1].filter.types[2]: given twice, first as [0]; allowed: each word once",
+				"16:112: sinks[1].filter.kinds: unknown key; allowed: accounts, origins, providers, types",
+				"18:5: sinks[2].nats.subject: in common with sinks[1], on one server; allowed: " + subjects,
+				"18:50: sinks[2].nats.stream: in common with sinks[0], on one server; allowed: each stream in one sink: what both get would be stored twice",
 			},
 		},
 		"names and agents twice": {

@@ -101,7 +101,7 @@ func (c *configuration) drain(ctx context.Context, timeout time.Duration, stdout
 			show()
 			return err
 		case <-ctx.Done():
-			return fmt.Errorf("interrupted: %d events are still in the spool; bridge drain goes on with them", undelivered(b))
+			return fmt.Errorf("interrupted: events are still in the spool (%s); bridge drain goes on with them", bySink(undelivered(b)))
 		}
 	}
 }

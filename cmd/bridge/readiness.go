@@ -99,10 +99,10 @@ func (r *readiness) reasons() []admin.Reason {
 	if disk.Clamped {
 		count["spool_smaller"] = 1
 	}
-	count["spool_forgotten"] = len(disk.Forgotten)
-	for _, one := range s.Sinks {
+	sinks := map[string][]string{"spool_forgotten": disk.Forgotten} // their names, by code
+	for name, one := range s.Sinks {
 		if !one.LostAt.IsZero() && time.Since(one.LostAt) < lostShown {
-			count["broker_lost_confirmed"]++
+			sinks["broker_lost_confirmed"] = append(sinks["broker_lost_confirmed"], name)
 		}
 	}
 	count["raw_payloads"] = r.raw
@@ -113,19 +113,24 @@ func (r *readiness) reasons() []admin.Reason {
 	}
 
 	var all []admin.Reason
-	for _, c := range readyCodes {
-		if n := count[c.code]; n > 0 {
-			all = append(all, admin.Reason{Code: c.code, Count: n, Note: c.note})
+	tell := func(code string, n int, note bool, sinks []string) {
+		if n > 0 {
+			slices.Sort(sinks)
+			all = append(all, admin.Reason{Code: code, Count: n, Note: note, Sinks: sinks})
 		}
 	}
-	faults := map[string]int{} // sinks, by reason
-	for _, b := range r.brokers {
+	for _, c := range readyCodes {
+		tell(c.code, max(count[c.code], len(sinks[c.code])), c.note, sinks[c.code])
+	}
+	faults := map[string][]string{} // sinks, by code
+	for name, b := range r.brokers {
 		if err := b.Ready(); err != nil {
-			faults[sinkPrefix+retry.ReasonOf(err)]++
+			code := sinkPrefix + retry.ReasonOf(err)
+			faults[code] = append(faults[code], name)
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(faults)) {
-		all = append(all, admin.Reason{Code: code, Count: faults[code]})
+		tell(code, len(faults[code]), false, faults[code])
 	}
 	return all
 }

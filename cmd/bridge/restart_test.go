@@ -41,7 +41,7 @@ func TestRestart(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second { // 2 s on a machine that has nothing else to do
 			t.Errorf("the stop took %v", took)
 		}
-		if n := p.logged(t, "bridge stopped")["undelivered"].(float64); n == 0 {
+		if n := p.logged(t, "bridge stopped")["undelivered"].(map[string]any)["facts"].(float64); n == 0 {
 			t.Error("nothing is left, although there is no broker")
 		}
 	}

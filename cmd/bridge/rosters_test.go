@@ -195,7 +195,7 @@ func TestReadinessOfRosters(t *testing.T) {
 	document := strings.Replace(string(content), "agents: ["+sim.Workers[0]+"]", fmt.Sprintf(`taskrouter_url: "%s/v1", agents: {expression: "x == 1", refresh: 1s}`, rest.URL), 1)
 	p := start(t, "run", "-c", write(t, filepath.Dir(file), "bridge.yaml", document))
 	health := p.healthURL(t)
-	wantUnready(t, health, `{"code":"roster_unknown","count":1,"note":false},{"code":"sink_disconnected","count":1,"note":false}`)
+	wantUnready(t, health, `{"code":"roster_unknown","count":1,"note":false},{"code":"sink_disconnected","count":1,"note":false,"sinks":["facts"]}`)
 	rest.set(0)
 	eventually(t, "an empty roster is a note", func() bool {
 		_, body := get(t, health+"/readyz")

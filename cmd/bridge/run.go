@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -174,24 +176,33 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 		select {
 		case <-stopping:
 			stopping = nil
-			log.Info("bridge stops: it closes its sessions", zap.Int("undelivered", undelivered(b)), zap.Duration("delivers_for", c.options().Drain))
+			log.Info("bridge stops: it closes its sessions", zap.Any("undelivered", undelivered(b)), zap.Duration("delivers_for", c.options().Drain))
 		case <-abort:
 			// Not waited for: the process ends with what is left of it.
-			return fmt.Errorf("stopped at once by a second signal: %d accepted events are not delivered yet; they are in the spool, and the next start delivers them", undelivered(b))
+			return fmt.Errorf("stopped at once by a second signal: accepted events are not delivered yet (%s); they are in the spool, and the next start delivers them", bySink(undelivered(b)))
 		case err := <-ended:
-			log.Info("bridge stopped", zap.Int("undelivered", undelivered(b)))
+			log.Info("bridge stopped", zap.Any("undelivered", undelivered(b)))
 			return err
 		}
 	}
 }
 
-// undelivered counts the events that some broker has not confirmed, once per sink.
-func undelivered(b *bridge.Bridge) int {
-	n := 0
-	for _, s := range b.Status().Sinks {
-		n += s.Unconfirmed
+// undelivered counts the accepted events that each sink's broker has not confirmed.
+func undelivered(b *bridge.Bridge) map[string]int {
+	left := map[string]int{}
+	for name, s := range b.Status().Sinks {
+		left[name] = s.Unconfirmed
 	}
-	return n
+	return left
+}
+
+// bySink is a count in words: "crm: 2, facts: 0".
+func bySink(count map[string]int) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", name, count[name]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // warn tells what the operator should know before trusting the bridge.

@@ -197,7 +197,7 @@ func TestRunTellsWhatIsLeft(t *testing.T) {
 		_, metrics := get(t, health+"/metrics")
 		return strings.Contains(metrics, `taskbridge_sessions{state="live"} 2`)
 	})
-	wantUnready(t, health, `{"code":"raw_payloads","count":1,"note":true},{"code":"sink_disconnected","count":1,"note":false}`)
+	wantUnready(t, health, `{"code":"raw_payloads","count":1,"note":true},{"code":"sink_disconnected","count":1,"note":false,"sinks":["facts"]}`)
 	p.stop()
 	err := p.wait(t)
 	if err == nil || !strings.Contains(err.Error(), "sink facts: stopped with ") || !strings.Contains(err.Error(), " events not confirmed") {
@@ -222,7 +222,7 @@ func TestReadinessWithoutSessions(t *testing.T) {
 	p := start(t, "run", "-c", configure(t, sim, unreachable(t), "bridge: {drain_timeout: 200ms}"))
 	health := p.healthURL(t)
 	wantUnready(t, health, `{"code":"too_few_live","count":1,"note":false},{"code":"agents_connecting","count":2,"note":true},`+
-		`{"code":"sink_disconnected","count":1,"note":false}`)
+		`{"code":"sink_disconnected","count":1,"note":false,"sinks":["facts"]}`)
 	if status, _ := get(t, health+"/livez"); status != 200 {
 		t.Errorf("/livez: got %d, want 200 whatever vendor and broker do", status)
 	}
@@ -282,7 +282,7 @@ func TestReadinessTellsOfALostStream(t *testing.T) {
 		_, text := get(t, health+"/metrics")
 		return regexp.MustCompile(`(?m)^taskbridge_published_total\{.*\} [1-9]`).MatchString(text)
 	})
-	const note = `{"code":"broker_lost_confirmed","count":1,"note":true}`
+	const note = `{"code":"broker_lost_confirmed","count":1,"note":true,"sinks":["facts"]}`
 	if _, body := get(t, health+"/readyz"); strings.Contains(body, note) {
 		t.Errorf("before: got %s", body)
 	}

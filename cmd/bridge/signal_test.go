@@ -62,7 +62,7 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	sim := simulate(t, "--workers", "2", "--rate", "50")
 	p := startProcess(t, "run", "-c", configure(t, sim, unreachable(t), "bridge: {stop: drain, drain_timeout: 1h}"))
 	p.stderr.line(t, `"msg":"session is live"`)
-	for _, next := range []string{`"msg":"gap opened"`, " accepted events are not delivered yet; they are in the spool"} {
+	for _, next := range []string{`"msg":"gap opened"`, " accepted events are not delivered yet (facts: "} {
 		p.signal(t, syscall.SIGTERM)
 		p.stderr.line(t, next)
 	}
@@ -94,7 +94,7 @@ func TestAnOpenRequestDoesNotDelayTheSecondSignal(t *testing.T) {
 	p.stderr.line(t, `"msg":"bridge stops`)
 	began := time.Now()
 	p.signal(t, syscall.SIGTERM)
-	if code, took := p.exits(t), time.Since(began); code != 1 || took > lastWords/2 || !strings.Contains(p.stderr.String(), "are not delivered yet; they are in the spool") {
+	if code, took := p.exits(t), time.Since(began); code != 1 || took > lastWords/2 || !strings.Contains(p.stderr.String(), "are not delivered yet (facts: ") {
 		t.Errorf("got exit code %d after %v and %s, want it at once", code, took, p.stderr)
 	}
 	<-taken

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/taskbridge/taskbridge/internal/admin"
-	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
@@ -66,6 +64,9 @@ func (c *configuration) describe(w io.Writer) {
 			line("sink", "%s: NATS JetStream, stream %s with subjects %s, %s mode, at %s", s.Name, n.Stream, subjects, n.Mode, server)
 		}
 		line("", "gets %s", gets(&s.Filter))
+		if s.Start == "now" {
+			line("", "where it is new to the spool, only from then on")
+		}
 	}
 	if c.Privacy.Raw {
 		line("privacy", "RAW PAYLOADS ARE PUBLISHED, personal data included")
@@ -82,16 +83,15 @@ func (c *configuration) describe(w io.Writer) {
 	}
 }
 
-// gets says which events a filter lets through, and, because a consumer of the sink would not know, whether gaps are not among them.
+// gets says which events a filter lets through, and whether gaps are not among them: a consumer of the sink would not know.
 func gets(f *sink.Filter) string {
 	text := "all types"
 	if len(f.Types) > 0 {
-		through := f.Through()
-		words := make([]string, len(through))
-		for i, t := range through {
-			words[i] = string(t)
+		var types []string
+		for _, t := range f.Through() {
+			types = append(types, string(t))
 		}
-		text = strings.Join(words, " ")
+		text = strings.Join(types, " ")
 	}
 	for _, limit := range []struct {
 		name  string
@@ -101,8 +101,7 @@ func gets(f *sink.Filter) string {
 			text += fmt.Sprintf("; only %s %s", limit.name, strings.Join(limit.words, ", "))
 		}
 	}
-	keep := f.Keep()
-	if keep != nil && !slices.Contains(f.Through(), event.SessionGap) || len(f.Origins) > 0 && !slices.Contains(f.Origins, string(event.OriginBridge)) {
+	if !f.Gaps() {
 		text += "; NOT session.gap: its consumers are not told what they missed"
 	}
 	return text

@@ -77,6 +77,8 @@ type Reason struct {
 	Code  string `json:"code"`  // from a fixed set, [a-z0-9_]+
 	Count int    `json:"count"` // of what the code names: agents, sinks, sources
 	Note  bool   `json:"note"`  // worth knowing, and no reason to be called not ready
+	// Sinks are those concerned, by name and in its order, where the code is about sinks.
+	Sinks []string `json:"sinks,omitempty"`
 }
 
 // Probes are the questions that the listener passes on to the process. They are asked from any goroutine.

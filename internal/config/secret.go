@@ -36,7 +36,7 @@ func (s Secret) Reveal() string {
 // IsZero reports whether the secret is not set.
 func (s Secret) IsZero() bool { return s.text == nil }
 
-// Equal compares the texts, for tests.
+// Equal reports whether the texts are the same.
 func (s Secret) Equal(other Secret) bool { return s.Reveal() == other.Reveal() }
 
 // Format implements fmt.Formatter for all verbs.

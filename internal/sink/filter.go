@@ -22,24 +22,32 @@ type Filter struct {
 	Origins []string `yaml:"origins"`
 }
 
-// Problems calls report for everything that is wrong with the filter: the path in it, and what is allowed. accounts are those that events can
-// have; a filter by any other would let nothing through and say so to nobody.
-func (f *Filter) Problems(accounts []string, report func(path, what, allowed string)) {
-	for i, pattern := range f.Types {
-		if !slices.ContainsFunc(event.Types, func(t event.Type) bool { return matches(pattern, t) }) {
-			report(fmt.Sprintf("types[%d]", i), "not a known type", typesAllowed())
+// Problems calls report for everything that is wrong with the filter: the path in it, and what is allowed. providers and accounts are those that the
+// sources have: a filter by any other would let nothing through and say so to nobody.
+func (f *Filter) Problems(providers []event.Provider, accounts []string, report func(path, what, allowed string)) {
+	check := func(list string, got []string, known func(string) bool, allowed string) {
+		if got != nil && len(got) == 0 { // [] could be read as all or as nothing
+			report(list, "empty", allowed+"; leave it out for all")
 		}
-	}
-	check := func(list string, got, allowed []string) {
 		for i, word := range got {
-			if !slices.Contains(allowed, word) {
-				report(fmt.Sprintf("%s[%d]", list, i), "not a known word", strings.Join(allowed, ", "))
+			path := fmt.Sprintf("%s[%d]", list, i)
+			switch first := slices.Index(got, word); {
+			case !known(word):
+				report(path, "not a known word", allowed)
+			case first < i:
+				report(path, fmt.Sprintf("given twice, first as [%d]", first), "each word once")
 			}
 		}
 	}
-	check("providers", f.Providers, words(event.Providers))
-	check("accounts", f.Accounts, accounts)
-	check("origins", f.Origins, words(event.Origins))
+	oneOf := func(list string, got, allowed []string) {
+		check(list, got, func(word string) bool { return slices.Contains(allowed, word) }, strings.Join(allowed, ", "))
+	}
+	check("types", f.Types, func(pattern string) bool {
+		return slices.ContainsFunc(event.Types, func(t event.Type) bool { return matches(pattern, t) })
+	}, typesAllowed())
+	oneOf("providers", f.Providers, words(providers))
+	oneOf("accounts", f.Accounts, accounts)
+	oneOf("origins", f.Origins, words(event.Origins))
 }
 
 func words[T ~string](list []T) []string {
@@ -50,6 +58,7 @@ func words[T ~string](list []T) []string {
 	return out
 }
 
+// typesAllowed names the nouns; all types would fill a screen.
 func typesAllowed() string {
 	var nouns []string
 	for _, t := range event.Types {
@@ -60,6 +69,7 @@ func typesAllowed() string {
 	return strings.Join(nouns, ", ") + ", or one type as docs/events.md has it without taskbridge. and .v1, such as reservation.accepted"
 }
 
+// matches takes a type, or all of a noun.
 func matches(pattern string, t event.Type) bool {
 	if noun, all := strings.CutSuffix(pattern, ".*"); all {
 		return noun == t.Noun()
@@ -67,7 +77,7 @@ func matches(pattern string, t event.Type) bool {
 	return pattern == string(t)
 }
 
-// Keep is the filter as the log's cursors take it, for a filter without problems; nil: everything gets through.
+// Keep is the filter as the log's cursors take it; nil: everything gets through. It is for a filter without problems.
 func (f *Filter) Keep() func(*event.Header) bool {
 	if len(f.Types)+len(f.Providers)+len(f.Accounts)+len(f.Origins) == 0 {
 		return nil
@@ -94,4 +104,9 @@ func (f *Filter) Through() []event.Type {
 		}
 	}
 	return through
+}
+
+// Gaps reports whether consumers are told what they missed: session.gap, of origin bridge, gets through.
+func (f *Filter) Gaps() bool {
+	return slices.Contains(f.Through(), event.SessionGap) && (len(f.Origins) == 0 || slices.Contains(f.Origins, string(event.OriginBridge)))
 }

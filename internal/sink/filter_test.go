@@ -1,8 +1,9 @@
 package sink
 
 import (
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 )
@@ -40,20 +41,42 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+func TestFilterTellsOfGaps(t *testing.T) {
+	for _, tt := range []struct {
+		filter Filter
+		want   bool
+	}{
+		{Filter{}, true},
+		{Filter{Types: []string{"reservation.*", "session.gap"}}, true},
+		{Filter{Types: []string{"session.*"}, Origins: []string{"socket", "bridge"}}, true},
+		{Filter{Accounts: []string{"AC1"}}, true}, // those of its own agents
+		{Filter{Types: []string{"reservation.*", "session.ready"}}, false},
+		{Filter{Origins: []string{"socket", "snapshot"}}, false},
+	} {
+		if got := tt.filter.Gaps(); got != tt.want {
+			t.Errorf("%+v: got %v, want %v", tt.filter, got, tt.want)
+		}
+	}
+}
+
 func TestFilterProblems(t *testing.T) {
 	f := Filter{
-		Types: []string{"reservation.*", "reservation.acepted", "taskbridge.task.updated.v1", "*", ""}, Providers: []string{"twillio"},
-		Accounts: []string{"AC1", "AC2"}, Origins: []string{"sockets"},
+		Types:     []string{"reservation.*", "reservation.acepted", "taskbridge.task.updated.v1", "*", "", "reservation.*", "reservation.accepted", ".*"},
+		Providers: []string{"twilio", "twillio", "amazon_connect"}, Accounts: []string{"AC1", "AC2", ""}, Origins: []string{},
 	}
 	var got []string
-	f.Problems([]string{"AC1"}, func(path, _, allowed string) {
-		got = append(got, path)
+	f.Problems([]event.Provider{event.Twilio}, []string{"AC1"}, func(path, what, allowed string) {
+		got = append(got, path+": "+what)
 		if allowed == "" {
 			t.Errorf("%s: says not what is allowed", path)
 		}
 	})
-	const want = "types[1] types[2] types[3] types[4] providers[0] accounts[1] origins[0]"
-	if joined := strings.Join(got, " "); joined != want {
-		t.Errorf("got problems at %s, want %s", joined, want)
+	want := []string{
+		"types[1]: not a known word", "types[2]: not a known word", "types[3]: not a known word", "types[4]: not a known word",
+		"types[5]: given twice, first as [0]", "types[7]: not a known word", "providers[1]: not a known word", "providers[2]: not a known word",
+		"accounts[1]: not a known word", "accounts[2]: not a known word", "origins: empty",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 }
