@@ -139,6 +139,7 @@ type rig struct {
 	broker    string
 	admin     admin.Client
 	landed    []ledger.Landed // what was read of the stream
+	outlets   []*outlet       // several sinks, in place of one at server; see fanOut
 	disturbed bool            // somebody is meant to do more than observe
 }
 
@@ -337,13 +338,27 @@ func (r *rig) ledger(t *testing.T) (entries []ledger.Entry) {
 	return entries
 }
 
-// stored is all that the stream holds; what was read before is not read again.
-func (r *rig) stored(t *testing.T) []ledger.Landed {
+// stored is all that the streams hold; what was read before is not read again.
+func (r *rig) stored(t *testing.T) (all []ledger.Landed) {
 	t.Helper()
+	if r.outlets != nil {
+		for _, o := range r.outlets {
+			all = append(all, o.stored(t)...)
+		}
+		slices.SortStableFunc(all, func(a, b ledger.Landed) int { return a.Stored.Compare(b.Stored) })
+		return all
+	}
 	url := r.broker
 	if r.server != nil {
 		url = r.server.url
 	}
+	r.landed = readOn(t, url, "FACTS", r.landed)
+	return slices.Clone(r.landed)
+}
+
+// readOn reads what a stream holds behind what was read of it.
+func readOn(t *testing.T, url, stream string, landed []ledger.Landed) []ledger.Landed {
+	t.Helper()
 	conn, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
@@ -354,14 +369,14 @@ func (r *rig) stored(t *testing.T) []ledger.Landed {
 		t.Fatal(err)
 	}
 	next := uint64(1)
-	if n := len(r.landed); n > 0 {
-		next = r.landed[n-1].Sequence + 1
+	if n := len(landed); n > 0 {
+		next = landed[n-1].Sequence + 1
 	}
-	consumer, err := js.OrderedConsumer(t.Context(), "FACTS", jetstream.OrderedConsumerConfig{
+	consumer, err := js.OrderedConsumer(t.Context(), stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: next,
 	})
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
+		return landed
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -382,10 +397,10 @@ func (r *rig) stored(t *testing.T) []ledger.Landed {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.landed = append(r.landed, ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
+			landed = append(landed, ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
 		}
 		if n == 0 {
-			return slices.Clone(r.landed)
+			return landed
 		}
 	}
 }

@@ -14,7 +14,7 @@ func TestClash(t *testing.T) {
 		"one stream":                   {func(*Config) {}, "stream"},
 		"one stream, other subjects":   {func(c *Config) { c.Subject = "crm.{noun}" }, "stream"},
 		"the same subjects":            {func(c *Config) { c.Stream = "CRM" }, "subject"},
-		"some subjects":                {func(c *Config) { c.Stream, c.Subject = "CRM", "{provider}.{account}.{noun}.{verb}.{agent}.x" }, "subject"},
+		"some subjects":                {func(c *Config) { c.Stream, c.Subject = "CRM", "contact.{agent}.{account}.calls.{verb}.x" }, "subject"},
 		"other subjects":               {func(c *Config) { c.Stream, c.Subject = "CRM", "crm.{provider}.{account}.{noun}.{verb}.{agent}" }, ""},
 		"subjects of another length":   {func(c *Config) { c.Stream, c.Subject = "CRM", "contact.{provider}" }, ""},
 		"another server":               {func(c *Config) { c.URL = "nats://b:4222" }, ""},
