@@ -29,7 +29,7 @@ type countingSink struct {
 }
 
 func (s *countingSink) Limits() sink.Limits {
-	return sink.Limits{Lanes: 64, InFlight: 64, Records: 100, Bytes: 1 << 20}
+	return sink.Limits{Lanes: 64, InFlight: 100, Records: 100, Bytes: 1 << 20}
 }
 func (s *countingSink) Lane(r *spool.Record) int { return int(r.Key % 64) }
 func (s *countingSink) Send(b *sink.Batch) {
