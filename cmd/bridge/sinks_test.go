@@ -1,10 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/sink/jetstream/embedded"
 )
 
 // What goes where is shown for each sink, and where consumers will not be told of gaps.
@@ -38,5 +43,63 @@ func TestValidateShowsWhatGoesWhere(t *testing.T) {
 		if diff := cmp.Diff(want, got); code != 0 || diff != "" {
 			t.Errorf("%s: got exit code %d, %s (-want +got):\n%s", lines, code, stderr, diff)
 		}
+	}
+}
+
+// With one broker there and one away, readiness, metrics, the log and bridge drain each say which.
+func TestSeveralSinksAreToldApart(t *testing.T) {
+	sim := simulate(t, "--workers", "2", "--rate", "50")
+	file := configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}
+  - name: crm
+    filter: {types: [reservation.*, session.gap]}
+    nats: %s`, t.TempDir(), unreachable(t)), "")
+	p := start(t, "run", "-c", file)
+	health := p.healthURL(t)
+	eventually(t, "both sinks have got or wait for events", func() bool {
+		_, text := get(t, health+"/metrics")
+		return regexp.MustCompile(`(?m)^taskbridge_published_total\{sink="facts"\} [1-9]`).MatchString(text) &&
+			regexp.MustCompile(`(?m)^taskbridge_unconfirmed_records\{sink="crm"\} [1-9]`).MatchString(text)
+	})
+	if _, text := get(t, health+"/metrics"); !strings.Contains(text, "\n"+`taskbridge_published_total{sink="crm"} 0`+"\n") {
+		t.Errorf("crm is without a broker and has published:\n%s", text)
+	}
+	if status, body := get(t, health+"/readyz"); status != 503 || !strings.Contains(body, `{"code":"sink_disconnected","count":1,"note":false,"sinks":["crm"]}`) {
+		t.Errorf("/readyz: got %d and %s", status, body)
+	}
+	p.stop()
+	if err := p.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	if left := p.logged(t, "bridge stopped")["undelivered"].(map[string]any); left["crm"].(float64) == 0 || len(left) != 2 {
+		t.Errorf("the log says that %v are left", left)
+	}
+	code, stdout, stderr := exec(t, "drain", "-c", file, "--timeout", "500ms")
+	if last := stdout[strings.LastIndex(strings.TrimSpace(stdout), "\n")+1:]; code != 1 || !strings.Contains(stderr, "sink crm: stopped with ") || strings.Contains(stderr, "sink facts") ||
+		!regexp.MustCompile(`^crm: [1-9][0-9]* events left, .* \(waits: .*\); facts: 0 events left\n$`).MatchString(last) {
+		t.Errorf("drain: got exit code %d, %q and %s", code, last, stderr)
+	}
+}
+
+// What the configuration cannot tell, that two sinks reach one server by different names, is told by readiness, with the sink and what to do.
+func TestSinksThatShareSubjects(t *testing.T) {
+	server, err := embedded.Start(t.TempDir(), 0, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	sim := simulate(t, "--workers", "1", "--rate", "0")
+	p := start(t, "run", "-c", configure(t, sim, fmt.Sprintf(`{url: "%s", stream: FACTS}
+  - name: crm
+    nats: {url: "%[1]s,%[1]s", stream: CRM}`, server.URL()), ""))
+	health := p.healthURL(t)
+	const code = `{"code":"sink_stream_mismatch","count":1,"note":false,"sinks":["`
+	eventually(t, "/readyz names the sink that came second", func() bool {
+		_, body := get(t, health+"/readyz")
+		return strings.Contains(body, code+`crm"]}`) || strings.Contains(body, code+`facts"]}`)
+	})
+	p.stderr.line(t, "no two streams may have a subject in common")
+	p.stop()
+	if err := p.wait(t); err != nil {
+		t.Fatal(err)
 	}
 }
