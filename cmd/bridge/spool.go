@@ -64,8 +64,8 @@ func newSpoolForgetCommand() *cobra.Command {
 		Use:   "forget DIR SINK",
 		Short: "Let go of what a spool holds for a sink that is not to come back",
 		Long: `Let go of what a spool holds for a sink that is not to come back: a sink that was renamed or taken out of the configuration keeps its place, and what it has
-not got, until then. What other sinks have not got stays. The bridge must not run. A sink of that name that comes back later begins with the oldest
-event that the spool still holds.`,
+not got, until then. What other sinks have not got stays. The bridge must not run. A sink of that name that comes back later is a new
+one.`,
 		Example: "  bridge spool forget ./spool facts",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
