@@ -189,7 +189,7 @@ func (c *configuration) Validate() error {
 			if s.NATS == nil || other.NATS == nil {
 				continue
 			}
-			if key := s.NATS.Clash(other.NATS); key != "" {
+			if key := clash(s.NATS, other.NATS); key != "" {
 				ps.Add(fmt.Sprintf("sinks[%d].nats.%s", i, key), fmt.Sprintf("in common with sinks[%d], on one server", j), clashAllowed[key])
 			}
 		}
@@ -201,12 +201,6 @@ func (c *configuration) Validate() error {
 		ps.Add("admin.listen", "the address of health.listen too", "another port; off")
 	}
 	return ps.Err()
-}
-
-// clashAllowed says what is right in place of a jetstream.Config.Clash.
-var clashAllowed = map[string]string{
-	"stream":  "each stream in one sink: what both get would be stored twice",
-	"subject": "subjects of its own, as a server gives each to one stream only: another first word, such as crm.{provider}.{account}.{noun}.{verb}.{agent}",
 }
 
 // served lists the vendors of the sources, and the accounts there.

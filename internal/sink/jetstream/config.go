@@ -82,40 +82,6 @@ func (c *Config) SetDefaults() {
 	}
 }
 
-// Clash returns what two sinks cannot have in common on one server: the stream, which would store twice what both get, or subjects, which a server gives
-// to one stream only. It is the key of that setting; empty where there is nothing, as far as configurations tell.
-func (c *Config) Clash(other *Config) (key string) {
-	a, errA := sink.ParseRoute(c.Subject)
-	b, errB := sink.ParseRoute(other.Subject)
-	switch {
-	case c.URL == "" || c.account() != other.account() || !c.Token.Equal(other.Token):
-	case c.Stream == other.Stream:
-		return "stream"
-	case errA == nil && errB == nil && overlap(a.Wildcard(), b.Wildcard()):
-		return "subject"
-	}
-	return ""
-}
-
-// account is what says, but for a token, which account of which servers the sink uses.
-func (c *Config) account() [5]string {
-	return [...]string{c.URL, c.User, string(c.TokenFile), string(c.NkeyFile), string(c.CredsFile)}
-}
-
-// overlap reports whether some subject is matched by both. They have no >.
-func overlap(a, b string) bool {
-	x, y := strings.Split(a, "."), strings.Split(b, ".")
-	if len(x) != len(y) {
-		return false
-	}
-	for i := range x {
-		if x[i] != y[i] && x[i] != "*" && y[i] != "*" {
-			return false
-		}
-	}
-	return true
-}
-
 var (
 	// streamName is what a JetStream server takes (JetStream docs, "Naming"), without control and non-ASCII characters.
 	streamName  = regexp.MustCompile(`^[!-)+\-0-=?-\[\]-~]{1,255}$`)
