@@ -6,6 +6,8 @@ DEMO    ?=
 TEST    ?=
 BENCH   ?=
 RUNS    ?= 10000
+# The packages whose tests can use a real Apache Kafka. One after the other: each starts a cluster of its own.
+KAFKA   := -count 1 -p 1 ./internal/testkafka
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
 E2E     := -count 1 -timeout 10m -parallel 10
 # What an event costs on its way, step by step; none of them waits for a disk or a network.
@@ -16,7 +18,7 @@ UPDATE  ?=
 export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e verify bench bench-quick bench-programs bench-micro lint clean help
+.PHONY: build demo test e2e kafka verify bench bench-quick bench-programs bench-micro lint clean help
 
 build: ## Build ./bin/bridge
 	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bridge ./cmd/bridge
@@ -32,8 +34,14 @@ test: ## Run go vet and all tests but the long end-to-end ones; options of go te
 e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing disks, a thousand sessions (minutes, 4096 file descriptors)
 	$(GO) test $(E2E) $(TEST) ./test/e2e
 
-verify: ## Run the end-to-end tests with those that take minutes, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
+kafka: ## Run the tests against a real Apache Kafka of one broker; the first run fetches it, and needs Java and Maven (a minute)
+	scripts/kafka fetch
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(KAFKA)
+
+verify: ## Run the end-to-end tests with those that take minutes, those against three Kafka brokers, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
 	$(GO) test -count 1 -timeout 60m -parallel 10 $(TEST) ./test/e2e -e2e.verify
+	scripts/kafka fetch
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GO) test -timeout 60m $(TEST) $(KAFKA)
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 
