@@ -43,13 +43,16 @@ func TestForeignProcess(t *testing.T) {
 				args = append(args, filepath.Join(dir, "1", "server.properties"))
 			}
 			other := exec.Command("sh", args...)
-			input, err := other.StdinPipe()
-			if err != nil {
+			if _, err := other.StdinPipe(); err != nil { // what it waits for does not come
 				t.Fatal(err)
 			}
 			if err := other.Start(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				_ = other.Process.Kill()
+				_ = other.Wait() // its state is known
+			})
 			pid := strconv.Itoa(other.Process.Pid)
 			born := strings.Fields(read(t, filepath.Join("/proc", pid, "stat")))[21]
 			if test.later {
@@ -58,7 +61,7 @@ func TestForeignProcess(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "1", "pid"), []byte(pid+" "+born+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, command := range [][]string{{"pause", dir, "1"}, {"stop", dir, "1"}, {"down", dir}, {"kill9", dir, "1"}} {
+			for _, command := range [][]string{{"stop", dir, "1"}, {"down", dir}, {"kill9", dir, "1"}, {"pause", dir, "1"}} {
 				if test.ends && command[0] != "kill9" {
 					continue
 				}
@@ -67,8 +70,6 @@ func TestForeignProcess(t *testing.T) {
 			if state := strings.Fields(read(t, filepath.Join("/proc", pid, "stat")))[2]; (state == "Z") != test.ends || state == "T" {
 				t.Errorf("the process is in state %s; it should have ended: %t", state, test.ends)
 			}
-			_ = input.Close()
-			_ = other.Wait() // its state is known
 		})
 	}
 }
