@@ -34,7 +34,7 @@ func (c *Cluster) Listener(name string) (addresses []string) {
 	return addresses
 }
 
-// Connect is a client of a listener, and of the means of kafka-go only. Its connections end with the test.
+// Connect makes a client of a listener, with kafka-go's own means. Its connections end with the test.
 func (c *Cluster) Connect(t testing.TB, listener string, encryption *tls.Config, mechanism sasl.Mechanism) *kafka.Client {
 	t.Helper()
 	transport := &kafka.Transport{

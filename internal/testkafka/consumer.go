@@ -65,7 +65,10 @@ func (c *Cluster) ConsoleConsumer(t testing.TB, topic string) (records []Record)
 	if count == 0 {
 		return nil
 	}
-	args := []string{"--topic", topic, "--from-beginning", "--max-messages", strconv.FormatInt(count, 10), "--timeout-ms", strconv.FormatInt(patience.Milliseconds(), 10)}
+	args := []string{
+		"--topic", topic, "--from-beginning",
+		"--max-messages", strconv.FormatInt(count, 10), "--timeout-ms", strconv.FormatInt(patience.Milliseconds(), 10),
+	}
 	for _, property := range []string{
 		"print.timestamp=true", "print.partition=true", "print.offset=true", "print.headers=true", "print.key=true",
 		"key.separator=" + fieldEnd, "headers.separator=" + headerEnd, "null.literal=" + noValue,

@@ -1,8 +1,8 @@
 // Package testkafka is for tests: a real Apache Kafka on loopback that scripts/kafka starts, with what tests do to a cluster, its topics and its records.
 //
 // A test that starts a cluster is skipped unless BRIDGE_TEST_KAFKA names the folder where Apache Kafka is, which scripts/kafka fetch makes and make kafka
-// sets; with more than one node, also unless BRIDGE_TEST_KAFKA_NODES allows that many, as make verify does. A node starts in three seconds and takes 250 MB,
-// so a package starts one cluster, in a test whose subtests have a topic each.
+// sets; with more than one node, also unless BRIDGE_TEST_KAFKA_NODES allows that many, as make verify does. A node starts in some seconds and takes 250 MB, so
+// a package starts one cluster, in a test whose subtests have a topic each.
 //
 // All functions fail the test instead of returning errors, and are for the test's own goroutine. What they ask of a cluster they ask again for a minute while
 // a broker is away or a leader moves.
