@@ -81,9 +81,14 @@ const (
 )
 
 func newFleet(h *heart, sources map[string]Feed) *fleet {
-	turn := h.DialRate * tickEvery.Seconds() // what a turn of the loop may dial at once
-	// The vendor's limit is for any second, also for the one that begins with such a turn.
-	budget := rate.NewLimiter(rate.Limit(h.DialRate-turn), max(1, int(turn)))
+	// The vendor's limit is for any second, also for the one that begins with all that a turn of the loop may dial at once.
+	turn := h.DialRate * tickEvery.Seconds()
+	limit, burst := h.DialRate-turn, 1
+	if turn >= 1 { // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
+		burst = int(turn) + 1
+		limit = h.DialRate - float64(burst)
+	}
+	budget := rate.NewLimiter(rate.Limit(limit), burst)
 	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: budget}
 }
 

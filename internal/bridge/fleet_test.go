@@ -152,6 +152,22 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 	check("reconnects", st.dials)
 }
 
+// TestDialBudgetIsUsed: what a turn of the loop leaves of the budget is not lost, whatever part of a dial that is.
+func TestDialBudgetIsUsed(t *testing.T) {
+	for _, rate := range []float64{1, 10, 11, 19, 30} {
+		const seconds = 20
+		agents := int(seconds * rate)
+		st := newStage(t, Options{DialRate: rate}, agents)
+		for _, m := range st.fleet.order {
+			m.due = st.clock
+		}
+		st.pass(seconds * time.Second)
+		if got, least := len(st.dials), agents*3/4; got < least {
+			t.Errorf("%g per second: %d dials in %d s, want %d at least", rate, got, seconds, least)
+		}
+	}
+}
+
 func TestBackoffGrowsIsCappedAndForgetsOnlyAfterAHealthySpell(t *testing.T) {
 	st := newStage(t, Options{}, 1)
 	d, _ := st.dialled()
