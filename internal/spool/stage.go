@@ -27,7 +27,7 @@ func (g *group) end() Pos { return g.from + Pos(len(g.records)) }
 // stage takes what is appended until the writer takes it from there: one encoding and one copy under one mutex.
 type stage struct {
 	wake    chan struct{} // there is something
-	hurry   chan struct{} // somebody waits for it
+	hurry   chan struct{} // somebody waits for the open group to be taken
 	closing chan struct{}
 	closed  chan struct{} // the writer has ended; closeErr is set
 
@@ -133,8 +133,8 @@ func (s *stage) admit(c Class, bytes int64) error {
 			timeout = t.C
 		}
 		moved := s.movement()
-		s.mu.Unlock()
 		s.hasten()
+		s.mu.Unlock()
 		select {
 		case <-moved:
 			s.mu.Lock()
@@ -191,6 +191,10 @@ func (s *stage) take() *group {
 	}
 	s.cutPiece()
 	s.open, s.taken, s.likely = nil, g, len(g.records)
+	select {
+	case <-s.hurry: // was for g
+	default:
+	}
 	s.move()
 	return g
 }
@@ -228,7 +232,7 @@ func (s *stage) fail(err error, word string) bool {
 	return news
 }
 
-// hasten is for those who wait for what the writer does next.
+// hasten is for those who wait until the writer takes the open group. It is called with mu held, so that take ends the hurry of all of them.
 func (s *stage) hasten() {
 	select {
 	case s.hurry <- struct{}{}:
@@ -290,9 +294,11 @@ func (s *stage) await(entries uint64) error {
 		if g == nil || s.committed+g.entries < entries {
 			g = s.open
 		}
+		if g == s.open {
+			s.hasten()
+		}
 		settled := g.wait()
 		s.mu.Unlock()
-		s.hasten()
 		select {
 		case <-settled:
 		case <-s.closed:
