@@ -72,15 +72,30 @@ func (p *publisher) add(l *lane, records []spool.Record, i int) {
 		p.enqueue(l, r.Pos)
 		return
 	default: // the lane is busy: a copy, so that it does not keep the log's memory around it
-		c := *r
-		c.Data = slices.Clone(r.Data)
-		l.fresh = append(l.fresh, c)
+		l.fresh = append(l.fresh, own(r))
 	}
 	l.size += len(r.Data)
 	p.held += len(r.Data)
 	if l.batch == nil {
 		p.list(l)
 	}
+}
+
+// own is a copy of r that can be kept for long: the log's answer keeps all that was read with r, and the memory around it.
+func own(r *spool.Record) spool.Record {
+	c := *r
+	c.Data = slices.Clone(r.Data)
+	return c
+}
+
+// settle makes the records of a batch that failed the lane's own: while the broker is away, lanes wait with what they have, and each would keep a
+// megabyte of the log.
+func (l *lane) settle() {
+	records := make([]spool.Record, len(l.batch.Records))
+	for i := range records {
+		records[i] = own(&l.batch.Records[i])
+	}
+	l.batch.Records = records
 }
 
 // maxHeld bounds the data in hand, in bytes. It spares reading again what comes while its lane is busy.

@@ -216,6 +216,9 @@ func (p *publisher) collect() {
 			p.clear(l)
 			continue
 		}
+		if l.trials.failed == 0 {
+			l.settle()
+		}
 		l.trials.fail(a.err, p.now())
 		var rejected *sink.Rejected
 		switch {
