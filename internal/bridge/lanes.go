@@ -63,9 +63,12 @@ func (p *publisher) add(l *lane, records []spool.Record, i int) {
 		p.enqueue(l, r.Pos)
 		return
 	case l.batch == nil && p.fits(len(l.fresh), l.size, r): // goes with the next batch
-		if l.fresh == nil {
+		switch {
+		case p.starting: // the broker is asked first, which may take as long as it is away
+			l.fresh = append(l.fresh, own(r))
+		case l.fresh == nil:
 			l.fresh = records[i : i+1 : i+1] // shared with the log's answer until another record joins
-		} else {
+		default:
 			l.fresh = append(l.fresh, *r)
 		}
 	case p.starting, p.held+len(r.Data) > p.holds: // a start counts its window in positions

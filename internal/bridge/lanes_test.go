@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -16,7 +17,14 @@ import (
 // awaySink is one whose broker is away. It has as many lanes as the one for JetStream.
 type awaySink struct{ nullSink }
 
-func (*awaySink) Send(b *sink.Batch) { b.Done(errors.New("the broker is away")) }
+var errAway = errors.New("the broker is away")
+
+func (*awaySink) Send(b *sink.Batch) { b.Done(errAway) }
+
+// deafSink is one whose broker is away when the process starts.
+type deafSink struct{ nullSink }
+
+func (*deafSink) Landed(context.Context, []byte, func(string)) error { return errAway }
 
 // TestAnOutageKeepsARecordPerLane: while the broker is away, each lane holds the record that it could not send, and not the piece of the log around it. What
 // is held beside is bounded.
@@ -61,5 +69,58 @@ func TestAnOutageKeepsARecordPerLane(t *testing.T) {
 	}
 	if n := len(b.publishers[0].lanes); n < events/perKey/2 {
 		t.Errorf("only %d lanes have something to send", n)
+	}
+}
+
+// TestAStartWithoutBrokerKeepsARecordPerLane is the same of what an earlier process has left.
+func TestAStartWithoutBrokerKeepsARecordPerLane(t *testing.T) {
+	const (
+		events = 90_000
+		perKey = 16
+		size   = 2 << 10
+		most   = events * size / 2
+	)
+	options := spool.Options{Dir: t.TempDir(), Survives: spool.ProcessCrash}
+	open := func() *spool.Disk {
+		t.Helper()
+		log, err := spool.Open(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log
+	}
+	log := open()
+	if _, err := log.Cursor("deaf", spool.CursorOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, size)
+	for n := range events {
+		e := event.Encoded{Header: event.Header{ID: fmt.Sprint(n), PartitionKey: fmt.Sprint(n / perKey), Type: event.TaskUpdated}, Data: data}
+		if _, err := log.Append(spool.Normal, &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log = open()
+	defer func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	b, err := New(Options{BridgeID: "b"}, nil, log, map[string]sink.Sink{"deaf": &deafSink{}}, &letterBox{}, zap.NewNop(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	deliver(t.Context(), b.publishers[0])
+	grown := heap() - before
+	t.Logf("the heap has grown by %d MiB", grown>>20)
+	if grown > most {
+		t.Errorf("the heap has grown by %d MiB, want at most %d", grown>>20, most>>20)
+	}
+	if p := b.publishers[0]; len(p.lanes) < events/perKey/2 || !p.starting {
+		t.Errorf("%d lanes have something to send, starting %t", len(p.lanes), p.starting)
 	}
 }
