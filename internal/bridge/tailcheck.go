@@ -57,13 +57,20 @@ func (p *publisher) check(ctx context.Context) bool {
 	p.starting = p.starting && p.cursor.Replaying()
 	p.ready = append(p.ready, p.waiting...)
 	p.waiting = nil
-	for pos := range found { // lanes that queue it will find it done
+	for id, pos := range found { // lanes that queue it will find it done
 		p.cursor.Done(pos)
+		delete(p.unchecked, id)
 		p.unsaved = true
 	}
-	maps.DeleteFunc(p.unchecked, func(_ digest, pos spool.Pos) bool { return found[pos] })
 	p.meters.published.Add(float64(len(found)))
-	stored := func(r spool.Record) bool { return found[r.Pos] }
+	// By id: what was told again after a crash, in the same batch or behind it, is stored with what was told first.
+	stored := func(r spool.Record) bool {
+		_, is := found[digestOf(r.Header.ID)]
+		if is {
+			p.cursor.Done(r.Pos)
+		}
+		return is
+	}
 	lanes := slices.SortedFunc(maps.Values(p.lanes), func(a, b *lane) int { return a.id - b.id }) // so that a run can be repeated
 	for _, l := range lanes {
 		l.fresh = slices.DeleteFunc(l.fresh, stored)
@@ -79,7 +86,7 @@ func (p *publisher) check(ctx context.Context) bool {
 
 // landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later
 // process would have to ask, is kept.
-func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[spool.Pos]bool, error) {
+func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[digest]spool.Pos, error) {
 	if p.unchecked == nil {
 		p.unchecked = map[digest]spool.Pos{}
 	}
@@ -89,13 +96,14 @@ func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[spool.P
 			asked[digestOf(b.Records[i].Header.ID)] = b.Records[i].Pos
 		}
 	}
-	found := map[spool.Pos]bool{}
+	found := map[digest]spool.Pos{}
 	mark := p.place()
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	err := p.sink.Landed(ctx, mark, func(id string) {
-		if pos, ours := asked[digestOf(id)]; ours {
-			found[pos] = true
+		d := digestOf(id)
+		if pos, ours := asked[d]; ours {
+			found[d] = pos
 		}
 	})
 	lost := errors.Is(err, sink.ErrBrokerLost)
