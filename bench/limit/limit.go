@@ -58,10 +58,11 @@ func Run(ctx context.Context, o Options) error {
 	if err := answers.SetPendingLimits(-1, -1); err != nil {
 		return err
 	}
+	dialer := websocket.Dialer{ReadBufferSize: 16 << 10} // as much in one system call as the bridge reads
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	for agent := range uint32(o.Agents) {
-		conn, resp, err := websocket.DefaultDialer.DialContext(ctx, o.Sockets+"?worker="+wire.Worker(agent), nil)
+		conn, resp, err := dialer.DialContext(ctx, o.Sockets+"?worker="+wire.Worker(agent), nil)
 		if err != nil {
 			return errors.Join(fmt.Errorf("dial: %w", err), context.Cause(ctx))
 		}

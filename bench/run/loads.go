@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/taskbridge/taskbridge/bench/wire"
@@ -30,7 +31,7 @@ func (r *runner) flood() []step {
 
 // paced are the rounds at even rates.
 func (r *runner) paced() []step {
-	rounds, seconds := min(3, r.options.Rounds), 12.0
+	rounds, seconds := r.options.Rounds, 10.0
 	if r.options.Quick {
 		rounds, seconds = 1, 8
 	}
@@ -57,7 +58,11 @@ func (r *runner) rounds(into *[]Round, rounds int, events uint64, rate float64) 
 		takes = startUp + time.Duration(float64(events)/rate*float64(time.Second))
 	}
 	for number := range rounds {
-		for _, under := range r.contestants() {
+		contestants := r.contestants()
+		if number%2 == 1 { // none is always the one that meets the disk after the other
+			slices.Reverse(contestants)
+		}
+		for _, under := range contestants {
 			title := fmt.Sprintf("round %d of %d: %s, %d events as fast as they go", number+1, rounds, under.name(), events)
 			if rate > 0 {
 				title = fmt.Sprintf("round %d of %d: %s, %.0f events per second", number+1, rounds, under.name(), rate)

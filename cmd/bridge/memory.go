@@ -56,5 +56,5 @@ func (m memory) unneeded(before memory) bool {
 	if m.objects > m.live {
 		beside += m.objects - m.live
 	}
-	return beside > max(leastGivenBack, m.live/4) && m.allocated-before.allocated < max(leastGivenBack, m.live/2)
+	return beside > max(leastGivenBack, m.live/4) && m.allocated-before.allocated < max(leastGivenBack, m.live)
 }
