@@ -76,7 +76,8 @@ type plainSink struct {
 func (*plainSink) Limits() sink.Limits {
 	return sink.Limits{Lanes: 8, InFlight: 8, Records: 1, Bytes: 1 << 20}
 }
-func (*plainSink) Lane(r *spool.Record) int { return int(r.Key % 8) }
+func (*plainSink) Open(context.Context) error { return nil }
+func (*plainSink) Lane(r *spool.Record) int   { return int(r.Key % 8) }
 func (s *plainSink) Send(b *sink.Batch) {
 	if s.broken.Load() {
 		b.Done(errors.New("no broker"))

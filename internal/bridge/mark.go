@@ -17,11 +17,11 @@ func (p *publisher) place() []byte {
 	if p.starting {
 		return p.mark
 	}
-	return p.sink.Mark(p.open())
+	return p.sink.Mark(p.outstanding())
 }
 
-// open lists the batches that were sent and are not done.
-func (p *publisher) open() []*sink.Batch {
+// outstanding lists the batches that were sent and are not done.
+func (p *publisher) outstanding() []*sink.Batch {
 	var open []*sink.Batch
 	for _, l := range p.lanes {
 		if l.batch != nil && !l.batch.FirstSent.IsZero() {

@@ -36,8 +36,9 @@ type publisher struct {
 	holds   int           // the most of them
 	out     int           // batches sent and not answered
 	batches []sink.Batch  // not used yet
+	opened  bool          // the sink's lanes are known
 	unsure  bool          // something may be stored unrecognised: nothing is sent until the broker was asked
-	checkAt time.Time     // not to be asked before
+	askAt   time.Time     // not to be asked before, whatever it is
 	refused int           // times in a row that asking has failed
 	backoff retry.Backoff // of asking
 
@@ -134,7 +135,7 @@ func (p *publisher) step(ctx context.Context) time.Duration {
 	p.collect()
 	p.wake()
 	p.drive()
-	if p.unsure && p.out == 0 && p.check(ctx) {
+	for p.held() && p.out == 0 && p.settle(ctx) {
 		p.drive()
 	}
 	p.save()
@@ -163,7 +164,7 @@ func (p *publisher) drive() {
 func (p *publisher) fill() bool {
 	room := min(fillRecords, p.window-p.queued)
 	switch {
-	case room <= 0:
+	case room <= 0, !p.opened:
 		return false
 	case p.starting:
 		if !p.unsure && p.queued > p.window/2 {
@@ -229,6 +230,10 @@ func (p *publisher) collect() {
 			p.retryLater(l, 0)
 		case errors.Is(a.err, sink.ErrBrokerLost):
 			p.brokerLost(a.err)
+			p.retryLater(l, 0)
+		case errors.Is(a.err, sink.ErrLanes):
+			p.logger.Info("the broker's lanes have changed", zap.String("sink", p.name), zap.Error(a.err))
+			p.opened, p.unsure = false, true
 			p.retryLater(l, 0)
 		default:
 			p.meters.retries.Inc()

@@ -24,6 +24,9 @@ type fakeBroker struct {
 	stuck   int // this lane is not processed; -1: none
 	upAt    time.Time
 	window  time.Duration      // in which repeats are recognised
+	lanes   int                // how many there are, as far as the process knows; 0: it does not
+	next    int                // how many there are
+	told    bool               // the process was told that they changed
 	ghosts  []timeout          // of processes that are dead, still on their way
 	late    map[spool.Pos]bool // stored of them since the broker was last asked
 	twice   map[spool.Pos]bool // and stored again: nobody could know
@@ -37,14 +40,35 @@ type timeout struct {
 var errCut = errors.New("connection cut")
 
 func (b *fakeBroker) Limits() sink.Limits {
-	return sink.Limits{Lanes: 32, InFlight: 6, Records: b.records, Bytes: 4000}
+	return sink.Limits{Lanes: b.lanes, InFlight: 6, Records: b.records, Bytes: 4000}
+}
+
+func (b *fakeBroker) Open(context.Context) error {
+	b.w.call()
+	defer b.w.call()
+	if b.down || b.w.chance(0.2) {
+		return errCut
+	}
+	if len(b.wire)+len(b.silent) > 0 {
+		b.w.say("lanes asked for while %d batches are out", len(b.wire)+len(b.silent))
+	}
+	if b.lanes > 0 && b.lanes != b.next {
+		b.w.Relaned++
+	}
+	b.lanes, b.told = b.next, false
+	return nil
 }
 
 func (b *fakeBroker) Lane(r *spool.Record) int {
-	if b.w.randomLanes {
-		return b.w.rng.IntN(32)
+	switch {
+	case b.lanes == 0:
+		panic("Lane before Open")
+	case b.w.randomLanes:
+		return b.w.rng.IntN(b.lanes)
+	case b.w.lanesAtOnce:
+		return int(r.Key % uint32(b.next))
 	}
-	return int(r.Key % 32)
+	return int(r.Key % uint32(b.lanes))
 }
 
 func (b *fakeBroker) Send(batch *sink.Batch) {
@@ -53,6 +77,11 @@ func (b *fakeBroker) Send(batch *sink.Batch) {
 	b.w.sent = true
 	if b.down {
 		batch.Done(errCut)
+		return
+	}
+	if b.next != b.lanes && !b.told && !b.w.lanesAtOnce {
+		b.told = true
+		batch.Done(sink.ErrLanes)
 		return
 	}
 	if !batch.FirstSent.IsZero() && b.w.clock.Sub(batch.FirstSent) > b.window*8/10 && !b.w.neverUnsure {
@@ -89,7 +118,9 @@ func (b *fakeBroker) misbehave() {
 		}
 		b.silent = nil
 	case b.w.chance(0.005):
-		b.stuck = b.w.rng.IntN(32)
+		b.stuck = b.w.rng.IntN(b.next)
+	case b.w.chance(0.01):
+		b.next = 1 + b.w.rng.IntN(32)
 	case b.w.chance(0.02):
 		b.stuck = -1
 	}
@@ -222,7 +253,7 @@ func (b *fakeBroker) cut() {
 			b.ghosts = append(b.ghosts, timeout{batch, b.w.clock.Add(time.Duration(b.w.rng.IntN(1000)) * time.Millisecond)})
 		}
 	}
-	b.wire, b.silent = nil, nil
+	b.wire, b.silent, b.lanes, b.told = nil, nil, 0, false
 }
 
 // haunt stores what a dead process had sent and was late.

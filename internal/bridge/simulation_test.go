@@ -64,6 +64,7 @@ func TestSimulationControls(t *testing.T) {
 	}{
 		"sink confirms what it did not store":              {"accepted and not stored", control{loseAcked: true}},
 		"broker does not recognise repeats":                {"stored twice", control{noDedup: true}},
+		"lanes change while batches are out":               {"out of order", control{lanesAtOnce: true}},
 		"lanes ignore the key":                             {"out of order", control{randomLanes: true}},
 		"old session ended at the successor's start":       {"missing", control{proven: -time.Hour}},
 		"gaps are not told":                                {"missing", control{dropGaps: true}},
@@ -102,7 +103,7 @@ func TestSimulationControls(t *testing.T) {
 
 // control switches off one rule each.
 type control struct {
-	loseAcked, noDedup, randomLanes, dropGaps, skipFold, forget, currentOnly, neverUnsure, loseLetters                    bool
+	loseAcked, noDedup, randomLanes, lanesAtOnce, dropGaps, skipFold, forget, currentOnly, neverUnsure, loseLetters       bool
 	unsynced, saveAhead, checkpointAhead, markLatest, markMoves, noFirstMark, noStartCheck, noFold, noCrashGap, aliveRace bool
 
 	proven time.Duration
@@ -112,7 +113,7 @@ type control struct {
 type tallies struct {
 	Emitted, Stored, Gaps, Handovers, Full, Halfopen, Refused, Removed, Renewed, Unsure, Rejected, EndedUnseen, Repeats, Shared, Feeds, Unkept int
 
-	Crashes, Again, Starting, Stops, CrashGaps, Stalled, Lost, Found, Checkpoints, Restored, Windows, Disowned, Late int
+	Crashes, Again, Starting, Stops, CrashGaps, Stalled, Lost, Found, Checkpoints, Restored, Windows, Disowned, Late, Relaned int
 	// Exceptions that the design names: views that were lost with an unusable checkpoint, and what is stored twice for that, because an agent was met anew,
 	// or because what a dead process had under way landed after the last question and the repeat came when the broker no longer recognised it. The last is rare.
 	ViewsLost, RetoldLost, RetoldAnew, LandedLate int
@@ -186,7 +187,7 @@ func newWorld(ctx context.Context, seed uint64, c control) *world {
 	if w.rng.IntN(2) == 0 {
 		window = 2 * time.Second
 	}
-	w.broker = &fakeBroker{w: w, stuck: -1, records: 1 + 2*w.rng.IntN(2), stored: map[string]time.Time{}, window: window, late: map[spool.Pos]bool{}, twice: map[spool.Pos]bool{}}
+	w.broker = &fakeBroker{w: w, stuck: -1, next: 32, records: 1 + 2*w.rng.IntN(2), stored: map[string]time.Time{}, window: window, late: map[spool.Pos]bool{}, twice: map[spool.Pos]bool{}}
 	for i := range simAgents {
 		w.agents = append(w.agents, &simAgent{Agent: agentOf(i), wanted: true, open: map[string]*work{}})
 	}

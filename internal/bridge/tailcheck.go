@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
@@ -35,25 +33,16 @@ func (p *publisher) doubt(r *spool.Record) {
 }
 
 // check asks the broker which of the records sent and not confirmed it holds, by this process or an earlier one. Nothing is out. What it holds is
-// delivered; the rest is not stored, so it may go again without fear of a repeat. It reports whether sending may go on.
-func (p *publisher) check(ctx context.Context) bool {
-	if p.now().Before(p.checkAt) {
-		return false
-	}
+// delivered; the rest is not stored, so it may go again without fear of a repeat.
+func (p *publisher) check(ctx context.Context) error {
 	p.meters.checks.Inc()
-	open := p.open()
+	open := p.outstanding()
 	slices.SortFunc(open, func(a, b *sink.Batch) int { return a.Lane - b.Lane }) // so that a run can be repeated
 	found, err := p.landed(ctx, open)
 	if err != nil {
-		p.checkAt = p.now().Add(p.backoff.Next(-1, p.rand))
-		level := zap.DebugLevel
-		if p.refused++; p.refused == 2 { // the first comes before the connection at every start; an outage is said once
-			level = zap.WarnLevel
-		}
-		p.logger.Log(level, "asking the broker what it holds failed, will ask again", zap.String("sink", p.name), zap.Error(err))
-		return false
+		return err
 	}
-	p.backoff, p.unsure, p.refused = retryCheck, false, 0
+	p.unsure = false
 	p.starting = p.starting && p.cursor.Replaying()
 	p.ready = append(p.ready, p.waiting...)
 	p.waiting = nil
@@ -81,7 +70,7 @@ func (p *publisher) check(ctx context.Context) bool {
 			p.reform(l, slices.DeleteFunc(slices.Clone(l.batch.Records), stored))
 		}
 	}
-	return true
+	return nil
 }
 
 // landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later

@@ -18,13 +18,16 @@ import (
 // anything newer of its lane. Records of one key always share a lane.
 type Sink interface {
 	Limits() Limits
-	// Lane is in [0, Limits().Lanes) and fixed for a record while the process lives.
+	// Open finds out which lanes there are. The publisher calls it until it succeeds, before the first call of Lane, Send or Landed, and again after
+	// [ErrLanes]. Nothing is out meanwhile, and of no batch it is in doubt whether it was stored.
+	Open(ctx context.Context) error
+	// Lane is in [0, Limits().Lanes) and fixed for a record until the next Open.
 	Lane(r *spool.Record) int
 	// Send starts b and returns; b.Done is called exactly once per Send, from any goroutine, also inside Send. At the first Send
 	// of a batch the sink stamps b.FirstSent and b.Place. One goroutine calls Send.
 	//
-	// Errors reported by Done: unmarked means worth retrying for ever (retry.After: not before); [ErrUnsure]; [Rejected]; [ErrBrokerLost], once
-	// per loss, for a batch that was not sent and is to be sent again.
+	// Errors reported by Done: unmarked means worth retrying for ever (retry.After: not before); [ErrUnsure]; [Rejected]; [ErrBrokerLost] and [ErrLanes], once
+	// per loss and per change, for a batch that was not sent and is to be sent again.
 	Send(b *Batch)
 	// Mark is the place from which Landed must look so that it sees whatever of the open batches was stored. open is every batch sent and
 	// not done, also those waiting for a retry.
@@ -39,7 +42,7 @@ type Sink interface {
 
 // Limits is what a sink wants of the publisher.
 type Limits struct {
-	Lanes    int // how many lanes there are
+	Lanes    int // how many lanes there are; of a sink that asks its broker, as the last Open found
 	InFlight int // batches out at a time, over all lanes
 	Records  int // records per batch
 	Bytes    int // data bytes per batch; a single record may exceed it
@@ -92,6 +95,10 @@ var ErrUnsure = errors.New("may be stored, and the broker no longer recognises a
 
 // ErrBrokerLost says that the broker's log was re-created or ends before the mark, or before what it had confirmed.
 var ErrBrokerLost = errors.New("the broker's log was re-created or ends before the last confirmed place")
+
+// ErrLanes says that the broker has other lanes than the last Open found, for instance more partitions. The publisher sends nothing more, asks Landed about what
+// it cannot know, calls Open, and puts what it holds into the new lanes: a key's events that are under way in two lanes would overtake each other.
+var ErrLanes = errors.New("the broker's lanes have changed")
 
 // Rejected says that nothing of the batch was stored and that the named records never will be. None named: one of them is to blame, and
 // the publisher halves the batch until one is left.

@@ -119,6 +119,9 @@ func (s *Sink) Limits() sink.Limits {
 	return sink.Limits{Lanes: lanes, InFlight: inFlight, Records: 1, Bytes: maxBatch}
 }
 
+// Open implements sink.Sink: the lanes do not depend on the server.
+func (*Sink) Open(context.Context) error { return nil }
+
 // Lane implements sink.Sink.
 func (s *Sink) Lane(r *spool.Record) int { return int(r.Key % lanes) }
 

@@ -389,6 +389,45 @@ func checkRecreated(ctx context.Context, f *Fixture) error {
 	return stored(ctx, f, after)
 }
 
+// checkChange gives the broker other lanes while records are on their way. The harness opens the sink again when nothing is out.
+func checkChange(ctx context.Context, f *Fixture) error {
+	if f.Change == nil {
+		return nil
+	}
+	var s source
+	p := newPublisher(f.Sink)
+	before := s.records(40, 20)
+	if err := p.deliver(ctx, before); err != nil {
+		return err
+	}
+	old := map[string]int{}
+	for i := range before {
+		old[before[i].Header.PartitionKey] = f.Sink.Lane(&before[i])
+	}
+	if err := f.Change(); err != nil {
+		return fmt.Errorf("change: %w", err)
+	}
+	// The sink may take a while to notice, and nobody waits for it to.
+	all := before
+	for p.opened == 0 {
+		more := s.records(40, 5)
+		all = append(all, more...)
+		if err := p.deliver(ctx, more); err != nil {
+			return fmt.Errorf("before the sink has told that its lanes changed: %w", err)
+		}
+	}
+	moved := 0
+	for i := range before {
+		if f.Sink.Lane(&before[i]) != old[before[i].Header.PartitionKey] {
+			moved++
+		}
+	}
+	if moved == 0 {
+		return errors.New("no record has another lane than before")
+	}
+	return stored(ctx, f, all)
+}
+
 func checkUnsure(ctx context.Context, f *Fixture) error {
 	var s source
 	before := s.records(1, 1)

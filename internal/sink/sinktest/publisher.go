@@ -2,9 +2,11 @@ package sinktest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,8 @@ type publisher struct {
 	accepted int                // records that the sink said were stored
 	errs     int                // unmarked errors seen
 	rejected map[spool.Pos]bool // set aside
+	moved    bool               // the sink has said that its lanes changed
+	opened   int                // again
 	disturb  func(accepted int) // called after every answer
 
 	// As accepted and out, but already changed when the sink calls Done: for faults that are injected beside deliver.
@@ -55,6 +59,14 @@ func newPublisher(s sink.Sink) *publisher {
 	}
 }
 
+// open asks until the sink can answer: it may not be connected yet.
+func open(ctx context.Context, s sink.Sink) error {
+	if err := until(ctx, func() error { return s.Open(ctx) }); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	return nil
+}
+
 // deliver returns when every record is stored or rejected.
 func (p *publisher) deliver(ctx context.Context, records []spool.Record) error {
 	for _, r := range records {
@@ -68,7 +80,13 @@ func (p *publisher) deliver(ctx context.Context, records []spool.Record) error {
 	}
 	slices.Sort(idle)
 	for p.accepted+len(p.rejected) < want {
-		for len(idle) > 0 && p.out < p.sink.Limits().InFlight {
+		if p.moved && p.out == 0 {
+			if err := p.relane(ctx); err != nil {
+				return err
+			}
+			idle = slices.Sorted(maps.Keys(p.lanes))
+		}
+		for len(idle) > 0 && p.out < p.sink.Limits().InFlight && !p.moved {
 			p.next(idle[0])
 			idle = idle[1:]
 		}
@@ -139,6 +157,11 @@ func (p *publisher) answered(a answer) (bool, error) {
 		return true, nil
 	case errors.As(a.err, &rejected):
 		return p.setAside(b, rejected)
+	case errors.Is(a.err, sink.ErrLanes):
+		// It is the first of its lane, and was not sent.
+		p.moved = true
+		p.lanes[b.Lane] = append(slices.Clone(b.Records), p.lanes[b.Lane]...)
+		return false, nil
 	case errors.Is(a.err, sink.ErrUnsure):
 		return false, fmt.Errorf("unsure about a batch that was first sent %v ago", time.Since(b.FirstSent))
 	default:
@@ -162,6 +185,26 @@ func (b *sent) unchanged(err error) error {
 	}
 	if !b.FirstSent.Equal(b.first) || !bytes.Equal(b.Place, b.place) {
 		return errors.New("FirstSent or Place changed at a repeat")
+	}
+	return nil
+}
+
+// relane opens the sink again and puts what is left into its new lanes, in the order of the log.
+func (p *publisher) relane(ctx context.Context) error {
+	var rest []spool.Record
+	for _, queue := range p.lanes {
+		rest = append(rest, queue...)
+	}
+	slices.SortFunc(rest, func(a, b spool.Record) int { return cmp.Compare(a.Pos, b.Pos) })
+	if err := open(ctx, p.sink); err != nil {
+		return err
+	}
+	p.moved = false
+	p.opened++
+	clear(p.lanes)
+	for _, r := range rest {
+		lane := p.sink.Lane(&r)
+		p.lanes[lane] = append(p.lanes[lane], r)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
-// Fixture is one sink, connected or about to be, on a broker that no other check uses. All of it is required; the functions may be
+// Fixture is one sink, connected or about to be, on a broker that no other check uses. All of it but Change is required; the functions may be
 // called from any goroutine.
 type Fixture struct {
 	Sink sink.Sink
@@ -27,13 +27,23 @@ type Fixture struct {
 	Restart func() error
 	// Recreate replaces the broker's log by an empty one of the same name.
 	Recreate func() error
+	// Change gives the broker other lanes, as more partitions. Nil for a sink whose lanes are always the same.
+	Change func() error
 }
 
 // Check is one promise of the sink contract. Run returns what is broken, so that a test can show that a wrong sink is found out. The
 // sink may be closed afterwards.
 type Check struct {
 	Name string
-	Run  func(context.Context, *Fixture) error
+	run  func(context.Context, *Fixture) error
+}
+
+// Run opens the fixture's sink and tries the promise.
+func (c Check) Run(ctx context.Context, f *Fixture) error {
+	if err := open(ctx, f.Sink); err != nil {
+		return err
+	}
+	return c.run(ctx, f)
 }
 
 // Checks are all promises.
@@ -47,6 +57,7 @@ var Checks = []Check{
 	{"landed finds what was stored unanswered", checkLandedOpen},
 	{"landed ends with its context", checkLandedContext},
 	{"a re-created log is noticed", checkRecreated},
+	{"other lanes are told and taken in order", checkChange},
 	{"unsure when the broker may have forgotten", checkUnsure},
 	{"close waits for answers", checkCloseWaits},
 	{"close gives up with its context", checkCloseGivesUp},

@@ -33,13 +33,16 @@ type toy struct {
 	sends  int
 	late   string
 	closed bool
+	lanes  int           // as last opened
+	next   int           // as they are
+	told   bool          // that they changed
 	change chan struct{} // closed at every change of out
 }
 
 const toyLimit = 100_000
 
 func newToy(wrong string) *toy {
-	return &toy{wrong: wrong, known: map[string]bool{}, out: map[*sink.Batch]error{}, era: 1, change: make(chan struct{})}
+	return &toy{wrong: wrong, known: map[string]bool{}, out: map[*sink.Batch]error{}, era: 1, next: 64, change: make(chan struct{})}
 }
 
 func (b *toy) fixture() *Fixture {
@@ -61,6 +64,12 @@ func (b *toy) fixture() *Fixture {
 		},
 		Cut:     func() { b.answer(errors.New("connection lost")) },
 		Restart: func() error { b.answer(errors.New("restarted")); return nil },
+		Change: func() error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.next = 48
+			return nil
+		},
 		Recreate: func() error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -98,14 +107,21 @@ func (b *toy) answer(err error) {
 }
 
 func (b *toy) Limits() sink.Limits {
-	return sink.Limits{Lanes: 64, InFlight: 32, Records: 1, Bytes: toyLimit}
+	return sink.Limits{Lanes: b.lanes, InFlight: 32, Records: 1, Bytes: toyLimit}
+}
+
+func (b *toy) Open(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lanes, b.told = b.next, false
+	return nil
 }
 
 func (b *toy) Lane(r *spool.Record) int {
 	if b.wrong == "lane by record" {
-		return int(r.Pos) % 64
+		return int(r.Pos) % b.lanes
 	}
-	return int(r.Key % 64)
+	return int(r.Key % uint32(b.lanes))
 }
 
 func (b *toy) Send(batch *sink.Batch) {
@@ -116,6 +132,9 @@ func (b *toy) Send(batch *sink.Batch) {
 	switch {
 	case b.closed && b.wrong != "sends after close":
 		err = errors.New("closed")
+	case b.lanes != b.next && !b.told && b.wrong != "keeps its lanes":
+		b.told = true
+		err = sink.ErrLanes
 	case !batch.FirstSent.IsZero() && time.Since(batch.FirstSent) > time.Minute && b.wrong != "never unsure":
 		err = sink.ErrUnsure
 	case len(r.Data) > toyLimit:
@@ -242,6 +261,7 @@ func TestChecksFindWrongSinks(t *testing.T) {
 		{"marks the end", "landed finds what was stored unanswered", "without", false},
 		{"ignores the context", "landed ends with its context", "succeeded", false},
 		{"misses the re-creation", "a re-created log is noticed", "ErrBrokerLost", true},
+		{"keeps its lanes", "other lanes are told and taken in order", "before the sink has told", true},
 		{"never unsure", "unsure when the broker may have forgotten", "want ErrUnsure", false},
 		{"closes at once", "close waits for answers", "batches were out", false},
 		{"closes at once", "close gives up with its context", "got no error", false},
