@@ -337,7 +337,9 @@ func checkLandedOpen(ctx context.Context, f *Fixture) error {
 	if err != nil {
 		return err
 	}
-	return sameIDs("landed after the oldest open batch", found, ids(append(open, later...)))
+	// What is newer may be found too: where all lanes are one log, it lies behind the oldest open batch.
+	found = slices.DeleteFunc(found, func(id string) bool { return slices.Contains(ids(later), id) })
+	return sameIDs("landed after the oldest open batch", found, ids(open))
 }
 
 func checkLandedContext(ctx context.Context, f *Fixture) error {
@@ -425,7 +427,12 @@ func checkChange(ctx context.Context, f *Fixture) error {
 	if moved == 0 {
 		return errors.New("no record has another lane than before")
 	}
-	return stored(ctx, f, all)
+	// The order of a key is seen only within a lane.
+	got, err := f.Stored(ctx)
+	if err != nil {
+		return fmt.Errorf("read the broker back: %w", err)
+	}
+	return sameIDs("stored", got, ids(all))
 }
 
 func checkUnsure(ctx context.Context, f *Fixture) error {

@@ -1,0 +1,202 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
+)
+
+// class is what an error means for the batch and for the sink. The same bytes may always be sent again: the broker recognises them.
+type class struct {
+	reason  string
+	outcome outcome
+	wait    time.Duration // at least so long before the same bytes are sent again
+	advice  string        // what the operator should do, who alone can settle it: it is told at once
+}
+
+// outcome is what follows for the batch.
+type outcome uint8
+
+const (
+	again     outcome = iota // nothing is wrong with the batch: given back, to be sent again as it is
+	elsewhere                // the partition is led elsewhere, or by nobody for the moment: find out where, and send the same bytes
+	waiting                  // the same bytes, to the same place, a little later
+	tooLarge                 // nothing was stored; fewer records may be taken
+	rejected                 // nothing was stored, and the named records never will be
+	recode                   // nothing was stored; the same records, encoded again
+	unsure                   // may be stored, and a repeat would not be recognised
+	fenced                   // like unsure, and the producer id is of no use any more
+	stored                   // it is there
+)
+
+// slowly is how often something is tried that only an operator can settle.
+const slowly = 5 * time.Second
+
+// What is advised where a right is missing; SECURITY.md lists them.
+const (
+	grantTopic   = "grant the bridge's Kafka user Write, Describe, Read and DescribeConfigs on its topics (kafka-acls.sh --add --allow-principal User:NAME --operation Write ... --topic TOPIC)"
+	grantCluster = "grant the bridge's Kafka user Write on a topic, or IdempotentWrite on the cluster"
+)
+
+// codes classifies what brokers answer (Kafka protocol, "Error Codes"), as a real broker was seen to use them. A code that is not here is worth retrying.
+var codes = map[kafkago.Error]class{
+	kafkago.NotLeaderForPartition:        {reason: "no_leader", outcome: elsewhere},
+	kafkago.LeaderNotAvailable:           {reason: "no_leader", outcome: elsewhere},
+	kafkago.BrokerNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // the library's own too: the leader is not among the brokers it knows
+	kafkago.ReplicaNotAvailable:          {reason: "no_leader", outcome: elsewhere},
+	kafkago.NetworkException:             {reason: "no_leader", outcome: elsewhere},
+	kafkago.KafkaStorageError:            {reason: "storage", outcome: elsewhere}, // the leader's disk is offline
+	kafkago.UnknownTopicOrPartition:      {reason: "no_topic", outcome: elsewhere},
+	kafkago.RequestTimedOut:              {reason: "replicas", outcome: elsewhere}, // stored by the leader, not yet by enough others
+	kafkago.NotEnoughReplicas:            {reason: "replicas", outcome: waiting, wait: 100 * time.Millisecond},
+	kafkago.NotEnoughReplicasAfterAppend: {reason: "replicas", outcome: waiting, wait: 100 * time.Millisecond},
+	kafkago.GroupLoadInProgress:          {reason: "starting", outcome: waiting, wait: 20 * time.Millisecond}, // of a producer id, right after a broker's start
+	kafkago.GroupCoordinatorNotAvailable: {reason: "starting", outcome: waiting, wait: 20 * time.Millisecond},
+
+	kafkago.MessageSizeTooLarge: {reason: "too_large", outcome: tooLarge},
+	kafkago.RecordListTooLarge:  {reason: "too_large", outcome: tooLarge},
+	kafkago.InvalidMessage:      {reason: "invalid", outcome: rejected}, // the checksum does not match
+	invalidRecord:               {reason: "invalid", outcome: rejected},
+	kafkago.InvalidTimestamp: {
+		reason: "clock", outcome: recode, wait: slowly, advice: "the clocks of bridge and broker differ by more than the topic's message.timestamp limits: mend them",
+	},
+
+	kafkago.DuplicateSequenceNumber:  {outcome: stored},
+	kafkago.OutOfOrderSequenceNumber: {reason: "sequence", outcome: unsure},
+	unknownProducer:                  {reason: "sequence", outcome: unsure},
+	kafkago.InvalidProducerEpoch:     {reason: "fenced", outcome: fenced},
+	producerFenced:                   {reason: "fenced", outcome: fenced},
+
+	kafkago.TopicAuthorizationFailed:   {reason: "permission", wait: slowly, advice: grantTopic},
+	kafkago.ClusterAuthorizationFailed: {reason: "permission", wait: slowly, advice: grantCluster},
+	kafkago.SASLAuthenticationFailed:   {reason: "authentication", wait: slowly, advice: "check sasl.mechanism, the user and its secret"},
+	kafkago.UnsupportedSASLMechanism:   {reason: "authentication", wait: slowly, advice: "the listener does not offer sasl.mechanism"},
+	kafkago.IllegalSASLState:           {reason: "authentication", wait: slowly, advice: "the listener expects SASL: set sasl"},
+	unsupportedCompression:             {reason: "compression", wait: slowly, advice: "the topic does not take this compression: set another one"},
+	kafkago.InvalidTopic:               {reason: "topic_mismatch", wait: slowly, advice: "no broker takes this topic's name: change topic"},
+	kafkago.PolicyViolation:            {reason: "topic_mismatch", wait: slowly, advice: "the cluster's policy forbids it"},
+}
+
+// Codes that the library has under another name or not at all.
+const (
+	unknownProducer        = kafkago.Error(59)
+	unsupportedCompression = kafkago.Error(76)
+	invalidRecord          = kafkago.Error(87)
+	producerFenced         = kafkago.Error(90)
+)
+
+// Classes of errors that are no answer of a broker.
+var (
+	disconnected = class{reason: "disconnected"}
+	timedOut     = class{reason: "timeout"}
+	tlsFailed    = class{reason: "tls", wait: slowly, advice: "check tls: ca_file, cert_file and key_file, and whether the listener uses TLS"}
+	unclassified = class{reason: "other"}
+	// The brokers the library knows of: an unreachable cluster looks like a topic that is missing. It never is one.
+	notFound = class{reason: "no_leader", outcome: elsewhere}
+	// Nothing was sent.
+	unreachable = class{reason: "disconnected", outcome: elsewhere}
+)
+
+// reasons are all values of the label "reason".
+func reasons() map[string]bool {
+	all := map[string]bool{reasonTopic: true}
+	for _, c := range codes {
+		all[c.reason] = true
+	}
+	for _, c := range []class{disconnected, timedOut, tlsFailed, unclassified, notFound, unreachable} {
+		all[c.reason] = true
+	}
+	delete(all, "")
+	return all
+}
+
+// reasonTopic is the reason of a topic whose settings break what the sink promises.
+const reasonTopic = "topic_mismatch"
+
+// classify says what an error of the library means, a broker's answer or not.
+func classify(err error) class {
+	var (
+		code    kafkago.Error
+		op      *net.OpError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+		invalid *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &code):
+		if c, ok := codes[code]; ok {
+			return c
+		}
+		return unclassified
+	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):
+		return notFound
+	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &invalid), isCertificate(err), strings.Contains(err.Error(), "appears to be expecting TLS"):
+		return tlsFailed
+	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
+		return unreachable
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return timedOut
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &op):
+		return disconnected
+	}
+	return unclassified
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func isCertificate(err error) bool {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// tell is err with its reason, and with what the operator should do.
+func (c class) tell(doing string, err error) error {
+	if c.advice != "" {
+		return retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice)
+	}
+	return retry.Reasonf(c.reason, "%s: %w", doing, err)
+}
+
+// mark is what the publisher is told of a batch. bad are the indices of the records that the broker named.
+func (c class) mark(err error, b *sink.Batch, bad []int) error {
+	switch c.outcome {
+	case stored:
+		return nil
+	case unsure, fenced:
+		return errors.Join(sink.ErrUnsure, err)
+	case tooLarge:
+		return &sink.Rejected{Err: err}
+	case rejected:
+		var pos []spool.Pos
+		for _, i := range bad {
+			if i < len(b.Records) {
+				pos = append(pos, b.Records[i].Pos)
+			}
+		}
+		return &sink.Rejected{Pos: pos, Err: err}
+	}
+	if c.wait > 0 {
+		return retry.After(err, c.wait)
+	}
+	return err
+}

@@ -1,0 +1,280 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/taskbridge/taskbridge/internal/sink"
+)
+
+// A place is an offset of the batch's partition; a mark has one for each.
+
+func appendPlace(b []byte, offset int64) []byte { return binary.AppendUvarint(b, uint64(offset)) }
+
+func placeOf(b []byte) int64 {
+	offset, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0
+	}
+	return int64(offset)
+}
+
+// mark is where to look for what landed, by topic.
+type mark map[string]topicMark
+
+type topicMark struct {
+	id   topicID
+	ends []int64 // by partition
+}
+
+// markVersion begins an encoded mark. Then, per topic in order: its name with its length, its id, the number of partitions and their offsets.
+const markVersion = 1
+
+func (m mark) encode(names []string) []byte {
+	b := []byte{markVersion}
+	for _, name := range names {
+		t := m[name]
+		b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
+		b = append(b, t.id[:]...)
+		b = binary.AppendUvarint(b, uint64(len(t.ends)))
+		for _, end := range t.ends {
+			b = appendPlace(b, end)
+		}
+	}
+	return b
+}
+
+func decodeMark(b []byte) (mark, error) {
+	size := len(b)
+	broken := func() (mark, error) { return nil, fmt.Errorf("mark of %d bytes is not one of this sink's", size) }
+	number := func() (int, bool) {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > 1<<62 {
+			return 0, false
+		}
+		b = b[n:]
+		return int(v), true
+	}
+	if len(b) == 0 || b[0] != markVersion {
+		return broken()
+	}
+	b = b[1:]
+	m := mark{}
+	for len(b) > 0 {
+		n, ok := number()
+		if !ok || n > len(b) {
+			return broken()
+		}
+		name := string(b[:n])
+		b = b[n:]
+		var t topicMark
+		if len(b) < len(t.id) {
+			return broken()
+		}
+		b = b[copy(t.id[:], b):]
+		count, ok := number()
+		if !ok || count > len(b) {
+			return broken()
+		}
+		t.ends = make([]int64, count)
+		for i := range t.ends {
+			end, ok := number()
+			if !ok {
+				return broken()
+			}
+			t.ends[i] = int64(end)
+		}
+		m[name] = t
+	}
+	return m, nil
+}
+
+// Mark implements sink.Sink: per partition the oldest Place of its open batches, else the newest offset known. Nil before the sink was first opened.
+func (s *Sink) Mark(open []*sink.Batch) []byte {
+	if s.lanes == nil {
+		return nil
+	}
+	places := map[int]int64{}
+	for _, b := range open {
+		if at, ok := places[b.Lane]; !ok || placeOf(b.Place) < at {
+			places[b.Lane] = placeOf(b.Place)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := mark{}
+	for name, r := range s.routes {
+		t := topicMark{s.seen[name], make([]int64, r.partitions)}
+		for i := range t.ends {
+			t.ends[i] = s.lanes[r.first+i].end.Load()
+			if at, ok := places[r.first+i]; ok {
+				t.ends[i] = min(t.ends[i], at)
+			}
+		}
+		m[name] = t
+	}
+	return m.encode(s.names)
+}
+
+// Landed implements sink.Sink: every partition is read from the mark to its end, all of which must have a leader. Then a new epoch begins.
+func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) error {
+	err := s.landed(ctx, mark, found)
+	if err != nil && !errors.Is(err, sink.ErrBrokerLost) {
+		s.setFault(err)
+		return err
+	}
+	if err := s.restart(ctx); err != nil {
+		s.setFault(err)
+		return err
+	}
+	s.mu.Lock()
+	s.lost = nil // reported with this, so not by the next Send too
+	s.mu.Unlock()
+	s.setFault(nil)
+	return err
+}
+
+func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)) error {
+	if encoded == nil {
+		return nil
+	}
+	from, err := decodeMark(encoded)
+	if err != nil {
+		return err
+	}
+	topics, err := s.describe(ctx, s.names)
+	if err != nil {
+		return classify(err).tell("look up topics", err)
+	}
+	var lost error
+	there := map[string]topicInfo{}
+	for _, name := range s.names {
+		t, before := topics[name], from[name]
+		switch {
+		case errors.Is(t.err, kafkago.UnknownTopicOrPartition):
+			lost = errors.Join(lost, fmt.Errorf("topic %s is gone: %w", name, sink.ErrBrokerLost))
+			continue
+		case t.err != nil:
+			return classify(t.err).tell("look up topic "+name, t.err)
+		case before.ends != nil && (before.id != t.id && before.id != topicID{} || len(before.ends) > len(t.partitions)):
+			lost = errors.Join(lost, fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost))
+			s.forget(name)
+		}
+		there[name] = t
+	}
+	s.refresher.refresh(ctx, s.client.Addr, time.Now())
+	ends, err := s.offsets(ctx, kafkago.LastOffset, there)
+	if err != nil {
+		return err
+	}
+	firsts, err := s.offsets(ctx, kafkago.FirstOffset, there)
+	if err != nil {
+		return err
+	}
+	for name, t := range there {
+		before := from[name].ends
+		for id := range t.partitions {
+			if id < len(before) && before[id] > ends[name][id] {
+				lost = errors.Join(lost, fmt.Errorf("partition %d of topic %s ends at %d, before %d: %w", id, name, ends[name][id], before[id], sink.ErrBrokerLost))
+			}
+		}
+	}
+	s.advance(ends, lost != nil)
+	if lost != nil {
+		return lost
+	}
+	for name, t := range there {
+		if _, sent := from[name]; !sent {
+			continue // the topic is new here: nothing was sent to it
+		}
+		for id := range t.partitions {
+			at := firsts[name][id]
+			if id < len(from[name].ends) {
+				at = max(at, from[name].ends[id])
+			}
+			if err := s.readIDs(ctx, name, id, at, ends[name][id], found); err != nil {
+				return classify(err).tell(fmt.Sprintf("read partition %d of topic %s", id, name), err)
+			}
+		}
+	}
+	return nil
+}
+
+// forget takes note that the loss of a topic is reported: what is looked at next is another one.
+func (s *Sink) forget(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, topic)
+}
+
+// advance notes where the partitions end; after a loss this may be before where they did.
+func (s *Sink) advance(ends map[string][]int64, lost bool) {
+	for _, p := range s.lanes {
+		if p.id >= len(ends[p.topic]) {
+			continue
+		}
+		if end := ends[p.topic][p.id]; lost {
+			p.end.Store(end)
+		} else {
+			p.end.Store(max(p.end.Load(), end))
+		}
+	}
+}
+
+// fetchBytes bounds what is read at a time.
+const fetchBytes = 8 << 20
+
+// readIDs hands over the ids of the events from one offset to before another. What other programs have written has none, or one that nobody asks for.
+func (s *Sink) readIDs(ctx context.Context, topic string, partition int, from, to int64, found func(id string)) error {
+	for from < to {
+		answer, err := s.client.Fetch(ctx, &kafkago.FetchRequest{
+			Topic: topic, Partition: partition, Offset: from, MinBytes: 1, MaxBytes: fetchBytes, MaxWait: 200 * time.Millisecond,
+		})
+		if err != nil {
+			return err
+		}
+		if answer.Error != nil {
+			return answer.Error
+		}
+		next := from
+		for {
+			r, err := answer.Records.ReadRecord()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			for _, h := range r.Headers {
+				if h.Key == headerID && r.Offset >= from && r.Offset < to { // an answer begins with the batch that holds the offset
+					found(string(h.Value))
+				}
+			}
+			next = max(next, r.Offset+1)
+			if err := closeBoth(r); err != nil {
+				return err
+			}
+		}
+		if next == from {
+			return fmt.Errorf("nothing comes from offset %d, and the end is at %d", from, to)
+		}
+		from = next
+	}
+	return nil
+}
+
+func closeBoth(r *kafkago.Record) error {
+	var errs []error
+	for _, b := range []kafkago.Bytes{r.Key, r.Value} {
+		if b != nil {
+			errs = append(errs, b.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

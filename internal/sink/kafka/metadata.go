@@ -1,0 +1,280 @@
+package kafka
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+	"github.com/segmentio/kafka-go/protocol/metadata"
+)
+
+// topicID tells a topic from one of the same name that was there before it. Zero: the broker does not tell.
+type topicID [16]byte
+
+// topicInfo is what a broker says of a topic.
+type topicInfo struct {
+	err        error // kafkago.UnknownTopicOrPartition: there is none
+	id         topicID
+	partitions []partitionInfo
+}
+
+type partitionInfo struct {
+	leader   int32 // broker, -1: none
+	replicas int
+}
+
+// describe asks a broker about topics. The library would answer from its memory, which may be 6 s old, and knows no topic ids.
+func (s *Sink) describe(ctx context.Context, names []string) (map[string]topicInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.RequestTimeout))
+	defer cancel()
+	answer, err := s.transport.RoundTrip(ctx, s.client.Addr, &topicsRequest{clientID: s.cfg.ClientID, names: names})
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*topicsResponse).topics, nil
+}
+
+// topicsRequest is a metadata request in the newest version that both sides know: 12 has topic ids, and the library's own has not.
+type topicsRequest struct {
+	clientID string
+	names    []string
+	version  int16 // that the library would use
+}
+
+type topicsResponse struct{ topics map[string]topicInfo }
+
+// ApiKey implements protocol.Message.
+func (*topicsRequest) ApiKey() protocol.ApiKey { return protocol.Metadata } //nolint:staticcheck // the library's name
+
+// ApiKey implements protocol.Message.
+func (*topicsResponse) ApiKey() protocol.ApiKey { return protocol.Metadata } //nolint:staticcheck // the library's name
+
+// Required implements protocol.RawExchanger.
+func (r *topicsRequest) Required(versions map[protocol.ApiKey]int16) bool {
+	r.version = versions[protocol.Metadata]
+	return true
+}
+
+// withIDs is the version of the metadata request that is written here (Kafka 3.1).
+const withIDs = 12
+
+// RawExchange implements protocol.RawExchanger: it has the connection for itself.
+func (r *topicsRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	answer, err := protocol.RoundTrip(rw, 0, 1, r.clientID, new(apiversions.Request))
+	if err != nil {
+		return nil, fmt.Errorf("ask for versions: %w", err)
+	}
+	for _, k := range answer.(*apiversions.Response).ApiKeys {
+		if protocol.ApiKey(k.ApiKey) == protocol.Metadata && k.MaxVersion >= withIDs && k.MinVersion <= withIDs {
+			return r.exchangeWithIDs(rw)
+		}
+	}
+	if answer, err = protocol.RoundTrip(rw, r.version, 2, r.clientID, &metadata.Request{TopicNames: r.names}); err != nil {
+		return nil, fmt.Errorf("ask for topics: %w", err)
+	}
+	out := &topicsResponse{topics: map[string]topicInfo{}}
+	for _, t := range answer.(*metadata.Response).Topics {
+		info := topicInfo{err: codeError(t.ErrorCode), partitions: make([]partitionInfo, len(t.Partitions))}
+		for _, p := range t.Partitions {
+			if int(p.PartitionIndex) < len(info.partitions) {
+				info.partitions[p.PartitionIndex] = partitionInfo{p.LeaderID, len(p.ReplicaNodes)}
+			}
+		}
+		out.topics[t.Name] = info
+	}
+	return out, nil
+}
+
+func codeError(code int16) error {
+	if code == 0 {
+		return nil
+	}
+	return kafkago.Error(code)
+}
+
+func (r *topicsRequest) exchangeWithIDs(rw io.ReadWriter) (*topicsResponse, error) {
+	const correlation = 3
+	// Kafka protocol, "Metadata API", version 12, with request header 2.
+	b := binary.BigEndian.AppendUint16(make([]byte, 4), uint16(protocol.Metadata))
+	b = binary.BigEndian.AppendUint16(b, withIDs)
+	b = binary.BigEndian.AppendUint32(b, correlation)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(r.clientID)))
+	b = append(b, r.clientID...)
+	b = append(b, 0)                                    // tags
+	b = binary.AppendUvarint(b, uint64(len(r.names)+1)) // topics
+	for _, name := range r.names {
+		b = append(b, make([]byte, len(topicID{}))...)
+		b = binary.AppendUvarint(b, uint64(len(name)+1))
+		b = append(b, name...)
+		b = append(b, 0) // tags
+	}
+	b = append(b, 0, 0, 0) // no creation, no list of what the user may do, tags
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	if _, err := rw.Write(b); err != nil {
+		return nil, fmt.Errorf("ask for topics: %w", err)
+	}
+	var size [4]byte
+	if _, err := io.ReadFull(rw, size[:]); err != nil {
+		return nil, fmt.Errorf("ask for topics: %w", err)
+	}
+	n := binary.BigEndian.Uint32(size[:])
+	if n > maxMetadata {
+		return nil, fmt.Errorf("ask for topics: an answer of %d bytes", n)
+	}
+	d := decoder{in: bufio.NewReader(io.LimitReader(rw, int64(n)))}
+	if got := d.int32(); d.err == nil && got != correlation {
+		return nil, fmt.Errorf("ask for topics: answer %d to request %d", got, correlation)
+	}
+	out := d.topics()
+	if d.err != nil {
+		return nil, fmt.Errorf("ask for topics: %w", d.err)
+	}
+	return out, nil
+}
+
+// maxMetadata bounds an answer in bytes: a partition takes some 60.
+const maxMetadata = 16 << 20
+
+// decoder reads a flexible message; the first error stays.
+type decoder struct {
+	in  *bufio.Reader
+	err error
+}
+
+// topics reads the answer after its correlation id.
+func (d *decoder) topics() *topicsResponse {
+	d.tags()
+	d.int32() // throttle
+	for range d.length() {
+		d.int32() // broker
+		d.text()
+		d.int32() // port
+		d.text()  // rack
+		d.tags()
+	}
+	d.text()  // cluster
+	d.int32() // controller
+	out := &topicsResponse{topics: map[string]topicInfo{}}
+	for range d.length() {
+		info := topicInfo{err: codeError(d.int16())}
+		name := d.text()
+		d.bytes(info.id[:])
+		d.bytes(make([]byte, 1)) // internal
+		info.partitions = make([]partitionInfo, d.length())
+		for range info.partitions {
+			d.int16() // error: the leader says as much
+			index, p := d.int32(), partitionInfo{leader: d.int32()}
+			d.int32() // leader's epoch
+			p.replicas = d.int32s()
+			d.int32s() // in sync
+			d.int32s() // offline
+			d.tags()
+			if int(index) < len(info.partitions) {
+				info.partitions[index] = p
+			}
+		}
+		d.int32() // what the user may do
+		d.tags()
+		out.topics[name] = info
+	}
+	d.tags()
+	return out
+}
+
+func (d *decoder) bytes(b []byte) {
+	if d.err == nil {
+		_, d.err = io.ReadFull(d.in, b)
+	}
+	if d.err != nil {
+		clear(b)
+	}
+}
+
+func (d *decoder) int16() int16 {
+	var b [2]byte
+	d.bytes(b[:])
+	return int16(binary.BigEndian.Uint16(b[:]))
+}
+
+func (d *decoder) int32() int32 {
+	var b [4]byte
+	d.bytes(b[:])
+	return int32(binary.BigEndian.Uint32(b[:]))
+}
+
+func (d *decoder) uvarint() uint64 {
+	if d.err != nil {
+		return 0
+	}
+	var n uint64
+	n, d.err = binary.ReadUvarint(d.in)
+	if d.err == nil && n > maxMetadata {
+		d.err = errors.New("the answer makes no sense")
+	}
+	if d.err != nil {
+		return 0
+	}
+	return n
+}
+
+// length is of a list or text; one that is null has none.
+func (d *decoder) length() int { return max(0, int(d.uvarint())-1) }
+
+func (d *decoder) text() string {
+	b := make([]byte, d.length())
+	d.bytes(b)
+	return string(b)
+}
+
+func (d *decoder) int32s() int {
+	n := d.length()
+	for range n {
+		d.int32()
+	}
+	return n
+}
+
+func (d *decoder) tags() {
+	for range d.uvarint() {
+		d.uvarint()
+		d.bytes(make([]byte, d.uvarint()))
+	}
+}
+
+// refresher makes the library look for the partitions' leaders at once, which it otherwise does every few seconds.
+type refresher struct {
+	transport *kafkago.Transport
+	timeout   time.Duration
+
+	mu    sync.Mutex
+	began time.Time // the last one that succeeded
+}
+
+// refresh returns when the library knows the leaders as they were after since, or could not find out. One is under way at a time.
+//
+// Asked for a topic that it does not know, which may be created, the library asks a broker and then renews what it remembers; connections stay. The name is
+// one that no topic can have. When that fails, all connections are given up, and with them what is remembered.
+func (r *refresher) refresh(ctx context.Context, addr net.Addr, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.began.After(since) {
+		return
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if _, err := r.transport.RoundTrip(ctx, addr, &metadata.Request{TopicNames: []string{"no topic!"}, AllowAutoTopicCreation: true}); err != nil {
+		r.transport.CloseIdleConnections()
+		return
+	}
+	r.began = began
+}

@@ -1,0 +1,110 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/retry"
+)
+
+const (
+	// passing is how long a partition may be without a leader, or its batch unanswered, before Ready tells of it: an election is no news.
+	passing = 2 * time.Second
+	// complainEvery is the shortest time between two lines of the log about the same reason.
+	complainEvery = time.Minute
+)
+
+// trouble is what stands in the way of a partition's batch.
+type trouble struct {
+	err   error
+	since time.Time
+	loud  bool // only an operator can settle it
+}
+
+// complaint is what was logged of one reason.
+type complaint struct {
+	at    time.Time
+	since int // not logged since
+}
+
+// Ready says why events are not delivered at present; nil when they are. One partition that does not take its events is enough. Safe for concurrent use.
+func (s *Sink) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault != nil {
+		return s.fault
+	}
+	var first trouble
+	for _, t := range s.troubles {
+		if (t.loud || time.Since(t.since) > passing) && (first.err == nil || t.since.Before(first.since)) {
+			first = t
+		}
+	}
+	return first.err
+}
+
+// trouble takes note of why a partition's batch was not stored.
+func (s *Sink) trouble(p *partition, c class, err error) {
+	switch c.outcome {
+	case tooLarge, rejected, unsure, fenced, stored:
+		return // nothing is wrong with the partition
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, there := s.troubles[p]
+	if !there {
+		t.since = time.Now()
+	}
+	t.err, t.loud = err, c.advice != ""
+	s.troubles[p] = t
+	if t.loud || time.Since(t.since) > passing {
+		s.complain("Kafka does not take events, they wait", err)
+	}
+}
+
+// overcome takes note that a partition's batch was stored.
+func (s *Sink) overcome(p *partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.troubles, p)
+}
+
+// setFault says why nothing can be sent; nil: nothing stands in the way.
+func (s *Sink) setFault(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = err
+	if err != nil {
+		s.complain("Kafka cannot be written to, events wait", err)
+	}
+}
+
+// complain logs the first error of a reason and then one a minute, with how many there were. Under the mutex.
+func (s *Sink) complain(message string, err error) {
+	reason, now := retry.ReasonOf(err), time.Now()
+	c := s.complaints[reason]
+	if now.Sub(c.at) < complainEvery {
+		c.since++
+	} else {
+		s.log.Error(message, zap.Strings("brokers", s.cfg.Brokers), zap.String("reason", reason), zap.Int("since_last_told", c.since), zap.Error(err))
+		c = complaint{at: now}
+	}
+	s.complaints[reason] = c
+}
+
+// lose takes note that a topic was re-created or cut; it is reported once, and the topics are looked at.
+func (s *Sink) lose(topic string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.seen[topic]; !known {
+		return // reported before
+	}
+	delete(s.seen, topic)
+	s.lost = errors.Join(s.lost, err)
+	select {
+	case s.look <- struct{}{}:
+	default:
+	}
+}
