@@ -39,8 +39,8 @@ func (s *Sink) deliver(p *partition, b *sink.Batch) {
 
 func (s *Sink) tryOn(p *partition, b *sink.Batch) error {
 	if p.bytes == nil {
-		p.bytes = s.buffers.Get().(*bytes.Buffer)
-		if err := s.encoder.encode(p.bytes, b.Records, b.FirstSent, p.by, p.next); err != nil {
+		p.bytes = s.buffer()
+		if err := s.encoder.encode(p.bytes, b.Records, time.Now(), p.by, p.next); err != nil {
 			p.open = false
 			return &sink.Rejected{Err: err}
 		}
@@ -58,14 +58,20 @@ func (s *Sink) tryOn(p *partition, b *sink.Batch) error {
 		c, failed := classify(err), time.Now()
 		told := c.tell("publish to "+p.String(), err)
 		s.trouble(p, c, told)
-		if (c.outcome != elsewhere && c.outcome != waiting) || time.Since(begin) > deliverFor {
+		if (c.outcome != elsewhere && c.outcome != waiting) || time.Since(begin) > deliverFor || s.forgotten(b) {
 			switch c.outcome {
 			case stored:
 				s.stored(p, len(b.Records), 0)
-			case tooLarge, rejected, recode:
+			case tooLarge, rejected:
 				p.open = false // nothing was stored: the sequence is the next batch's
+			case recode:
+				p.bytes = nil
 			case fenced:
 				s.renewed(p)
+			case again:
+				if c == disconnected {
+					s.refresher.reset(failed)
+				}
 			}
 			return c.mark(told, b, bad)
 		}
@@ -79,6 +85,11 @@ func (s *Sink) tryOn(p *partition, b *sink.Batch) error {
 		wait = min(max(2*wait, retryLeader), retryLeaderMost)
 	}
 }
+
+func (s *Sink) buffer() *bytes.Buffer { return s.buffers.Get().(*bytes.Buffer) }
+
+// forgotten reports whether the brokers may not know the batch any more that was sent first so long ago. The last fifth of the time is for the way.
+func (s *Sink) forgotten(b *sink.Batch) bool { return time.Since(b.FirstSent) > s.remembered/10*8 }
 
 // produce sends the partition's batch once. bad are the indices of records that the broker named.
 func (s *Sink) produce(p *partition, records int, place []byte) (bad []int, err error) {

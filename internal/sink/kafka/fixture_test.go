@@ -22,7 +22,6 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
@@ -59,6 +58,15 @@ type cluster struct {
 	t       *testing.T
 	options []kfake.Opt
 	client  *kafkago.Client
+	closed  bool
+}
+
+// stop ends all brokers.
+func (c *cluster) stop() {
+	if !c.closed {
+		c.closed = true
+		c.Close()
+	}
 }
 
 func startCluster(t *testing.T, options ...kfake.Opt) *cluster {
@@ -71,7 +79,7 @@ func startCluster(t *testing.T, options ...kfake.Opt) *cluster {
 	c := &cluster{Cluster: k, t: t, options: options, client: &kafkago.Client{Addr: kafkago.TCP(k.ListenAddrs()...), Transport: transport, Timeout: 5 * time.Second}}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
-		c.Close()
+		c.stop()
 	})
 	return c
 }
@@ -378,4 +386,4 @@ func answer(t *testing.T, answers chan error) error {
 	}
 }
 
-func duration(d time.Duration) config.Duration { return config.Duration(d) }
+var zapNop = zap.NewNop()

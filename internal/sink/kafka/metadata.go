@@ -1,10 +1,8 @@
 package kafka
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -130,7 +128,11 @@ func (r *topicsRequest) exchangeWithIDs(rw io.ReadWriter) (*topicsResponse, erro
 	if n > maxMetadata {
 		return nil, fmt.Errorf("ask for topics: an answer of %d bytes", n)
 	}
-	d := decoder{in: bufio.NewReader(io.LimitReader(rw, int64(n)))}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(rw, body); err != nil {
+		return nil, fmt.Errorf("ask for topics: %w", err)
+	}
+	d := newDecoder(body)
 	if got := d.int32(); d.err == nil && got != correlation {
 		return nil, fmt.Errorf("ask for topics: answer %d to request %d", got, correlation)
 	}
@@ -144,11 +146,13 @@ func (r *topicsRequest) exchangeWithIDs(rw io.ReadWriter) (*topicsResponse, erro
 // maxMetadata bounds an answer in bytes: a partition takes some 60.
 const maxMetadata = 16 << 20
 
-// decoder reads a flexible message; the first error stays.
+// decoder reads a flexible message; the first error stays, and what is read after it is zero.
 type decoder struct {
-	in  *bufio.Reader
+	b   []byte
 	err error
 }
+
+func newDecoder(b []byte) *decoder { return &decoder{b: b} }
 
 // topics reads the answer after its correlation id.
 func (d *decoder) topics() *topicsResponse {
@@ -167,9 +171,9 @@ func (d *decoder) topics() *topicsResponse {
 	for range d.length() {
 		info := topicInfo{err: codeError(d.int16())}
 		name := d.text()
-		d.bytes(info.id[:])
-		d.bytes(make([]byte, 1)) // internal
-		info.partitions = make([]partitionInfo, d.length())
+		copy(info.id[:], d.take(len(info.id)))
+		d.take(1)                                           // internal
+		info.partitions = make([]partitionInfo, d.length()) // no more than there are bytes left
 		for range info.partitions {
 			d.int16() // error: the leader says as much
 			index, p := d.int32(), partitionInfo{leader: d.int32()}
@@ -178,7 +182,7 @@ func (d *decoder) topics() *topicsResponse {
 			d.int32s() // in sync
 			d.int32s() // offline
 			d.tags()
-			if int(index) < len(info.partitions) {
+			if index >= 0 && int(index) < len(info.partitions) {
 				info.partitions[index] = p
 			}
 		}
@@ -190,64 +194,71 @@ func (d *decoder) topics() *topicsResponse {
 	return out
 }
 
-func (d *decoder) bytes(b []byte) {
-	if d.err == nil {
-		_, d.err = io.ReadFull(d.in, b)
+// take returns the next n bytes.
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) && d.err == nil {
+		d.err = io.ErrUnexpectedEOF
 	}
 	if d.err != nil {
-		clear(b)
+		return nil
 	}
+	b := d.b[:n]
+	d.b = d.b[n:]
+	return b
 }
 
 func (d *decoder) int16() int16 {
-	var b [2]byte
-	d.bytes(b[:])
-	return int16(binary.BigEndian.Uint16(b[:]))
+	if b := d.take(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
+	}
+	return 0
 }
 
 func (d *decoder) int32() int32 {
-	var b [4]byte
-	d.bytes(b[:])
-	return int32(binary.BigEndian.Uint32(b[:]))
+	if b := d.take(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
 }
 
-func (d *decoder) uvarint() uint64 {
-	if d.err != nil {
-		return 0
-	}
-	var n uint64
-	n, d.err = binary.ReadUvarint(d.in)
-	if d.err == nil && n > maxMetadata {
-		d.err = errors.New("the answer makes no sense")
+// count is a number that counts bytes, or things of at least one byte.
+func (d *decoder) count() int {
+	v, n := binary.Uvarint(d.b)
+	if (n <= 0 || v > uint64(len(d.b))) && d.err == nil {
+		d.err = io.ErrUnexpectedEOF
 	}
 	if d.err != nil {
 		return 0
 	}
-	return n
+	d.b = d.b[n:]
+	return int(v)
 }
 
 // length is of a list or text; one that is null has none.
-func (d *decoder) length() int { return max(0, int(d.uvarint())-1) }
+func (d *decoder) length() int { return max(0, d.count()-1) }
 
-func (d *decoder) text() string {
-	b := make([]byte, d.length())
-	d.bytes(b)
-	return string(b)
-}
+func (d *decoder) text() string { return string(d.take(d.length())) }
 
 func (d *decoder) int32s() int {
 	n := d.length()
-	for range n {
-		d.int32()
-	}
+	d.take(4 * n)
 	return n
 }
 
 func (d *decoder) tags() {
-	for range d.uvarint() {
-		d.uvarint()
-		d.bytes(make([]byte, d.uvarint()))
+	for range d.count() {
+		d.number()
+		d.take(d.count())
 	}
+}
+
+// number is one that is of no use here.
+func (d *decoder) number() {
+	_, n := binary.Uvarint(d.b)
+	if n <= 0 && d.err == nil {
+		d.err = io.ErrUnexpectedEOF
+	}
+	d.take(max(0, n))
 }
 
 // refresher makes the library look for the partitions' leaders at once, which it otherwise does every few seconds.
@@ -257,6 +268,7 @@ type refresher struct {
 
 	mu    sync.Mutex
 	began time.Time // the last one that succeeded
+	wiped time.Time // when all connections were given up last
 }
 
 // refresh returns when the library knows the leaders as they were after since, or could not find out. One is under way at a time.
@@ -273,8 +285,26 @@ func (r *refresher) refresh(ctx context.Context, addr net.Addr, since time.Time)
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	if _, err := r.transport.RoundTrip(ctx, addr, &metadata.Request{TopicNames: []string{"no topic!"}, AllowAutoTopicCreation: true}); err != nil {
-		r.transport.CloseIdleConnections()
+		r.wipe()
 		return
 	}
 	r.began = began
+}
+
+// reset gives up all connections, unless that was done after since: when one has ended, those to the same broker that are idle have ended too, and the library
+// would find that out one batch at a time.
+func (r *refresher) reset(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wiped.Before(since.Add(-resetEvery)) {
+		r.wipe()
+	}
+}
+
+// resetEvery is the shortest time between two resets: the batches that a broker's end has hit tell of it one after the other.
+const resetEvery = 20 * time.Millisecond
+
+func (r *refresher) wipe() {
+	r.wiped = time.Now()
+	r.transport.CloseIdleConnections()
 }

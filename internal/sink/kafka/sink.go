@@ -163,7 +163,7 @@ func (s *Sink) Send(b *sink.Batch) {
 		err, s.moved, s.told = s.moved, nil, true
 	case p == nowhere:
 		err = noTopic(b)
-	case !b.FirstSent.IsZero() && (!p.open || now.Sub(b.FirstSent) > s.remembered/10*8):
+	case !b.FirstSent.IsZero() && (!p.open || s.forgotten(b)):
 		// What was sent at first is not known here any more, or not by the broker, as far as one can know.
 		err = sink.ErrUnsure
 	default:
