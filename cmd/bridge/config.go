@@ -24,6 +24,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/roster"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
@@ -77,6 +78,7 @@ type sinkConfig struct {
 	// Start is where a sink begins that is new to the spool: with the oldest event still there (oldest, the default), or with what comes next (now).
 	Start string            `yaml:"start"`
 	NATS  *jetstream.Config `yaml:"nats"`
+	Kafka *kafka.Config     `yaml:"kafka"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -196,6 +198,11 @@ func (c *configuration) Validate() error {
 		s.Filter.Problems(providers, accounts, func(path, what, allowed string) {
 			ps.Add(fmt.Sprintf("sinks[%d].filter.%s", i, path), what, allowed)
 		})
+		if s.Kafka != nil {
+			if _, err := s.Kafka.Topics(c.origins()); err != nil && config.Validate(s.Kafka) == nil {
+				ps.Add(fmt.Sprintf("sinks[%d].kafka.topic", i), err.Error(), kafka.TopicAllowed)
+			}
+		}
 	}
 	if sameAddress(c.Health.Listen, c.Admin.Listen) {
 		ps.Add("admin.listen", "the address of health.listen too", "another port; off")
@@ -255,12 +262,15 @@ func (s *sinkConfig) Validate() error {
 	var ps config.Problems
 	ps.Match("name", s.Name, namePattern, nameAllowed)
 	ps.OneOf("start", s.Start, "oldest", "now")
-	if s.NATS == nil {
-		ps.Add("", "no kind of sink", "exactly one of nats")
-		return ps.Err()
-	}
-	if config.Validate(s.NATS) == nil {
+	switch {
+	case s.NATS == nil && s.Kafka == nil:
+		ps.Add("", "no kind of sink", "exactly one of nats, kafka")
+	case s.NATS != nil && s.Kafka != nil:
+		ps.Add("kafka", "set together with nats", "exactly one of nats, kafka")
+	case s.NATS != nil && config.Validate(s.NATS) == nil:
 		try(&ps, "nats", s.check)
+	case s.Kafka != nil && config.Validate(s.Kafka) == nil:
+		try(&ps, "kafka", s.check)
 	}
 	return ps.Err()
 }

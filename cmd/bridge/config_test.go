@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 )
 
 // settingPattern is a setting that a comment shows: a section, or a key below one.
@@ -57,7 +59,7 @@ func TestBadConfigurations(t *testing.T) {
 		}},
 		"no kinds": {"sources:\n  - name: support\nsinks:\n  - name: facts\n", []string{
 			"2:5: sources[0]: no kind of source; allowed: exactly one of taskrouter",
-			"4:5: sinks[0]: no kind of sink; allowed: exactly one of nats",
+			"4:5: sinks[0]: no kind of sink; allowed: exactly one of nats, kafka",
 		}},
 		"names": {
 			replace("name: support", "name: Support", "name: facts", "name: "+strings.Repeat("x", 33)), []string{
@@ -142,6 +144,21 @@ func TestBadConfigurations(t *testing.T) {
 			replace("AC00000000000000000000000000000001", "AC1", "stream: FACTS", "stream: FACTS, mode: loose"), []string{
 				"4:16: sources[0].taskrouter.account: not valid; allowed: AC followed by 32 hex digits",
 				"11:63: sinks[0].nats.mode: not a known word; allowed: structured, binary",
+			},
+		},
+		"a sink of two kinds": {
+			replace("stream: FACTS}", "stream: FACTS}\n    kafka: {brokers: [\"127.0.0.1:9092\"]}"), []string{
+				"12:5: sinks[0].kafka: set together with nats; allowed: exactly one of nats, kafka",
+			},
+		},
+		"kafka": {
+			replace("nats: {url: \"nats://127.0.0.1:4222\", stream: FACTS}",
+				"kafka: {brokers: [\"127.0.0.1\"], topic: \"facts.{agent}\", compression: rar, topic_config: {retention.ms: 1}, sasl: {mechanism: plain, user: bridge}}"), []string{
+				"11:23: sinks[0].kafka.brokers[0]: not an address; allowed: host:port, without a scheme",
+				"11:44: sinks[0].kafka.topic: {agent} is not a placeholder of topics; allowed: " + kafka.TopicAllowed,
+				"11:74: sinks[0].kafka.compression: not a known word; allowed: none, gzip, snappy, lz4, zstd",
+				"11:79: sinks[0].kafka.topic_config: set without create; allowed: create: true; settings of an existing topic are never changed",
+				"11:112: sinks[0].kafka.sasl.password: missing; allowed: put it into a file and set password_file, or write password: ${NAME} for an environment variable",
 			},
 		},
 		"privacy": {

@@ -36,6 +36,7 @@ var openLabels = map[string]string{
 var metricGroups = []struct{ prefix, title string }{
 	{"taskbridge_taskrouter_", "Twilio TaskRouter"},
 	{"taskbridge_jetstream_", "NATS JetStream, per sink"},
+	{"taskbridge_kafka_", "Kafka, per sink"},
 	{"taskbridge_spool_", "Spool"},
 	{"taskbridge_deadletters_", "Dead letters"},
 	{"taskbridge_", "The bridge"},
@@ -99,6 +100,12 @@ var alerts = map[string]string{
 	"taskbridge_jetstream_publish_errors_total":        "",
 	"taskbridge_jetstream_server_outdated":             "1: update the server.",
 	"taskbridge_jetstream_stream_ready":                "0 for 1 min.",
+	"taskbridge_kafka_connected":                       "0 for 1 min.",
+	"taskbridge_kafka_epochs_total":                    "",
+	"taskbridge_kafka_leader_lookups_total":            "",
+	"taskbridge_kafka_partitions":                      "",
+	"taskbridge_kafka_publish_errors_total":            "",
+	"taskbridge_kafka_topics_ready":                    "0 for 1 min.",
 	"taskbridge_taskrouter_foreign_urls_total":         "Any increase: a listing pointed elsewhere and was not followed.",
 	"taskbridge_taskrouter_request_duration_seconds":   "",
 	"taskbridge_taskrouter_requests_total":             "An increase of `{code_class=\"4xx\"}`: refused tokens or wrong ids, or Twilio's rate limit.",
@@ -139,7 +146,10 @@ func (l *listing) MustRegister(cs ...prometheus.Collector) {
 
 var descName = regexp.MustCompile(`fqName: "(taskbridge_[a-z0-9_]+)"`)
 
-// families are the metrics of a bridge with one source and one sink. One that has no series at the start is an error: a dashboard could not
+// kafkaSink is a second sink, whose broker nobody reaches.
+const kafkaSink = "  - name: topic\n    kafka: {brokers: [\"127.0.0.1:1\"]}\n"
+
+// families are the metrics of a bridge with one source and a sink of each kind. One that has no series at the start is an error: a dashboard could not
 // tell "never" from "not there".
 func families(t *testing.T) map[string]family {
 	t.Helper()
@@ -147,7 +157,7 @@ func families(t *testing.T) map[string]family {
 	dir := t.TempDir()
 	write(t, dir, "agents.txt", "WK00000000000000000000000000000001\n")
 	// A roster that is read has series that a list has not.
-	c, err := loadConfig(write(t, dir, "bridge.yaml", strings.Replace(good, "[WK00000000000000000000000000000001]", "{file: agents.txt}", 1)))
+	c, err := loadConfig(write(t, dir, "bridge.yaml", strings.Replace(good, "[WK00000000000000000000000000000001]", "{file: agents.txt}", 1)+kafkaSink))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +279,7 @@ var typeLine = regexp.MustCompile(`(?m)^# TYPE (taskbridge_[a-z0-9_]+) `)
 // What a running bridge tells Prometheus is what the document lists, and promtool, where there is one, has nothing to say against it.
 func TestMetricsOfARunningBridge(t *testing.T) {
 	sim := simulate(t, "--workers", "2", "--rate", "50")
-	file := configure(t, sim, fmt.Sprintf(`{embedded: {dir: "%s"}, stream: FACTS}`, t.TempDir()), "")
+	file := configure(t, sim, fmt.Sprintf("{embedded: {dir: %q}, stream: FACTS}\n%s", t.TempDir(), kafkaSink), "")
 	document, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -152,6 +152,9 @@ func (f *tapFlags) server() (jetstream.Config, error) {
 			found = append(found, *s.NATS)
 		}
 	}
+	if len(names) == 0 {
+		return jetstream.Config{}, usageError{fmt.Errorf("%s: it has no NATS sink; of Kafka, use a consumer of its own, such as kcat", f.file)}
+	}
 	if len(found) != 1 {
 		return jetstream.Config{}, usageError{fmt.Errorf("choose a sink with --sink: %s", strings.Join(names, ", "))}
 	}

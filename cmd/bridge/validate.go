@@ -63,6 +63,10 @@ func (c *configuration) describe(w io.Writer) {
 			}
 			line("sink", "%s: NATS JetStream, stream %s with subjects %s, %s mode, at %s", s.Name, n.Stream, subjects, n.Mode, server)
 		}
+		if k := s.Kafka; k != nil {
+			topics, _ := k.Topics(c.origins()) // it is valid
+			line("sink", "%s: Kafka, %s, %s mode, at %s", s.Name, strings.Join(topics, ", "), k.Mode, strings.Join(k.Brokers, ", "))
+		}
 		line("", "gets %s", gets(&s.Filter))
 		if s.Start == "now" {
 			line("", "where it is new to the spool, only from then on")

@@ -8,11 +8,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/bridge"
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/roster"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream/embedded"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 )
 
@@ -76,9 +78,26 @@ func (c *configuration) sinks(servers map[string]*embedded.Server, log *zap.Logg
 				return nil, fmt.Errorf("sink %s: %w", s.Name, err)
 			}
 			brokers[s.Name] = b
+		case s.Kafka != nil:
+			b, err := kafka.New(*s.Kafka, c.origins(), log, reg)
+			if err != nil {
+				return nil, fmt.Errorf("sink %s: %w", s.Name, err)
+			}
+			brokers[s.Name] = b
 		}
 	}
 	return brokers, nil
+}
+
+// origins are the accounts of all sources.
+func (c *configuration) origins() []kafka.Origin {
+	var all []kafka.Origin
+	for _, s := range c.Sources {
+		if s.TaskRouter != nil {
+			all = append(all, kafka.Origin{Provider: event.Twilio, Account: s.TaskRouter.Account})
+		}
+	}
+	return all
 }
 
 // asSinks is what the bridge knows of the brokers.
@@ -122,9 +141,12 @@ func (s *sourceConfig) check() error {
 
 // check makes the sink and throws it away. An embedded broker has nothing to read.
 func (s *sinkConfig) check() error {
-	if s.NATS.Embedded != nil {
-		return nil
+	var err error
+	switch {
+	case s.Kafka != nil:
+		_, err = kafka.New(*s.Kafka, nil, zap.NewNop(), prometheus.NewRegistry())
+	case s.NATS.Embedded == nil:
+		_, err = jetstream.New(*s.NATS, zap.NewNop(), prometheus.NewRegistry())
 	}
-	_, err := jetstream.New(*s.NATS, zap.NewNop(), prometheus.NewRegistry())
 	return err
 }

@@ -131,7 +131,6 @@ func classify(err error) class {
 	var (
 		code    kafkago.Error
 		op      *net.OpError
-		alert   tls.AlertError
 		record  tls.RecordHeaderError
 		invalid *tls.CertificateVerificationError
 	)
@@ -143,7 +142,7 @@ func classify(err error) class {
 		return unclassified
 	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):
 		return notFound
-	case errors.As(err, &alert), errors.As(err, &record), errors.As(err, &invalid), isCertificate(err), strings.Contains(err.Error(), "appears to be expecting TLS"):
+	case errors.As(err, &record), errors.As(err, &invalid), isCertificate(err), isAlert(err), strings.Contains(err.Error(), "appears to be expecting TLS"):
 		return tlsFailed
 	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
 		return unreachable
@@ -160,6 +159,12 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
+// isAlert reports whether the other side has ended the connection with a TLS alert; crypto/tls has no exported type for it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
 func isCertificate(err error) bool {
 	var (
 		authority x509.UnknownAuthorityError
@@ -167,6 +172,15 @@ func isCertificate(err error) bool {
 		invalid   x509.CertificateInvalidError
 	)
 	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// troubles reports whether something is wrong with the partition, and not with the batch alone.
+func (c class) troubles() bool {
+	switch c.outcome {
+	case again, elsewhere, waiting, recode:
+		return true
+	}
+	return false
 }
 
 // tell is err with its reason, and with what the operator should do.

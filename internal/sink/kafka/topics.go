@@ -56,6 +56,12 @@ func expand(template string, provider event.Provider, account string) string {
 	return strings.NewReplacer("{provider}", string(provider), "{account}", account).Replace(template)
 }
 
+// Topics are the names of all topics that there will be.
+func (c *Config) Topics(origins []Origin) ([]string, error) {
+	names, _, err := c.topics(origins)
+	return names, err
+}
+
 // topics are all names that the template gives for the origins, and the name for a record, which may be none of them: of an account that was configured once.
 func (c *Config) topics(origins []Origin) (names []string, of func(*spool.Record) string, err error) {
 	if !strings.Contains(c.Topic, "{") {
@@ -65,7 +71,7 @@ func (c *Config) topics(origins []Origin) (names []string, of func(*spool.Record
 	for _, o := range origins {
 		all[o] = expand(c.Topic, o.Provider, o.Account)
 		if err := checkName(all[o]); err != nil {
-			return nil, nil, fmt.Errorf("topic: %w", err)
+			return nil, nil, err
 		}
 	}
 	names = slices.Compact(slices.Sorted(maps.Values(all)))

@@ -47,9 +47,8 @@ func (s *Sink) Ready() error {
 
 // trouble takes note of why a partition's batch was not stored.
 func (s *Sink) trouble(p *partition, c class, err error) {
-	switch c.outcome {
-	case tooLarge, rejected, unsure, fenced, stored:
-		return // nothing is wrong with the partition
+	if !c.troubles() {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
