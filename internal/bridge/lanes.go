@@ -123,7 +123,7 @@ func (p *publisher) list(l *lane) {
 
 // send sends for the lanes that are ready, as far as the sink's limit on batches out reaches.
 func (p *publisher) send() {
-	for len(p.ready) > 0 && !p.held() && p.out < p.limits.InFlight {
+	for len(p.ready) > 0 && !p.waits() && p.out < p.limits.InFlight {
 		l := p.ready[0]
 		p.ready = p.ready[1:]
 		l.listed = false
@@ -254,7 +254,7 @@ func (p *publisher) next() time.Duration {
 	for _, l := range p.waiting {
 		soonest(l.retryAt)
 	}
-	if p.held() && p.out == 0 {
+	if p.waits() && p.out == 0 {
 		soonest(p.askAt)
 	}
 	return wait

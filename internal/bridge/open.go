@@ -14,8 +14,8 @@ import (
 // openTimeout bounds one attempt to open the sink: it may have to create what it writes to.
 const openTimeout = time.Minute
 
-// held reports whether nothing may be sent.
-func (p *publisher) held() bool { return p.unsure || !p.opened }
+// waits reports whether nothing may be sent.
+func (p *publisher) waits() bool { return p.unsure || !p.opened }
 
 // settle does the next thing that must be done before anything is sent, and reports whether that succeeded. Nothing is out. Lanes change only when it is
 // known of every batch whether it was stored.
@@ -58,20 +58,20 @@ func (p *publisher) open(ctx context.Context) error {
 // relane takes everything out of the lanes and puts it, in the order of the log, into those that the sink now says. What is not in hand any more is read
 // again; when that fails, everything is as it was.
 func (p *publisher) relane() error {
-	var held []spool.Pos
+	var all []spool.Pos
 	for _, l := range p.lanes {
 		if l.batch != nil {
-			held = appendPos(held, l.batch.Records)
+			all = appendPos(all, l.batch.Records)
 		}
-		held = append(appendPos(held, l.fresh), l.queue...)
+		all = append(appendPos(all, l.fresh), l.queue...)
 	}
-	slices.Sort(held)
-	lanes, ready, waiting, queued := p.lanes, p.ready, p.waiting, p.queued
-	p.lanes, p.ready, p.waiting, p.queued = map[int]*lane{}, nil, nil, 0
-	for asked := range slices.Chunk(held, fillRecords) {
+	slices.Sort(all)
+	lanes, ready, waiting, queued, held := p.lanes, p.ready, p.waiting, p.queued, p.held
+	p.lanes, p.ready, p.waiting, p.queued, p.held = map[int]*lane{}, nil, nil, 0, 0
+	for asked := range slices.Chunk(all, fillRecords) {
 		records, err := p.cursor.Read(asked)
 		if err != nil {
-			p.lanes, p.ready, p.waiting, p.queued = lanes, ready, waiting, queued
+			p.lanes, p.ready, p.waiting, p.queued, p.held = lanes, ready, waiting, queued, held
 			return err
 		}
 		for i := range records {

@@ -135,7 +135,7 @@ func (p *publisher) step(ctx context.Context) time.Duration {
 	p.collect()
 	p.wake()
 	p.drive()
-	for p.held() && p.out == 0 && p.settle(ctx) {
+	for p.waits() && p.out == 0 && p.settle(ctx) {
 		p.drive()
 	}
 	p.save()
