@@ -284,7 +284,7 @@ func TestConfigs(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		for _, secret := range []string{"twilio-api-secret", "twilio-api-secret-ie1", "bridge.creds"} {
+		for _, secret := range []string{"twilio-api-secret", "twilio-api-secret-ie1", "bridge.creds", "kafka-password"} {
 			write(t, dir, "secrets/"+secret, "a secret")
 		}
 		write(t, dir, "secrets/hash-key", strings.Repeat("k", 32))

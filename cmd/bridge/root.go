@@ -13,7 +13,7 @@ func newRootCommand(abort <-chan struct{}) *cobra.Command {
 		Use:   "bridge",
 		Short: "Publish what contact-centre agents' WebSocket sessions tell",
 		Long: `bridge holds one WebSocket session per agent of a contact centre, turns what the vendor tells into one vocabulary of CloudEvents and
-publishes them to NATS JetStream: in order per agent and task, each stored once, and every stretch in which it could not listen told as a gap.`,
+publishes them to NATS JetStream or Kafka: in order per agent and task, each stored once, and every stretch in which it could not listen told as a gap.`,
 		Example: `  bridge demo                             # everything on this machine, judged
   bridge simulate taskrouter              # a contact centre to try it with, in one terminal
   bridge run -c configs/evaluation.yaml   # and the bridge in another
