@@ -5,7 +5,7 @@
 // sequence. The producer id is a new one in every process and is kept nowhere; what an earlier process has sent is found by reading the partitions
 // from the mark to their end (Landed). A partition is chosen by the Java client's hash of the key, so that a topic may be shared with Java producers.
 //
-// What is known of the brokers' behaviour, with its evidence, is in docs/decisions/0011-kafka.md; what their answers mean, in codes.go.
+// What is known of the brokers' behaviour, with its evidence, is in docs/decisions/0012-kafka.md; what their answers mean, in codes.go.
 //
 // Delivered means: on the leader and on all its replicas in sync, at least the topic's min.insync.replicas. It does not mean fsynced.
 //
