@@ -45,10 +45,15 @@ const (
 // slowly is how often something is tried that only an operator can settle.
 const slowly = 5 * time.Second
 
-// What is advised where a right is missing; SECURITY.md lists them.
+// right is what the Kafka user must be allowed to do on the topics, as kafka-acls.sh calls it. SECURITY.md lists all.
+type right string
+
 const (
-	grantTopic   = "grant the bridge's Kafka user Write, Describe, Read and DescribeConfigs on its topics (kafka-acls.sh --add --allow-principal User:NAME --operation Write ... --topic TOPIC)"
-	grantCluster = "grant the bridge's Kafka user Write on a topic, or IdempotentWrite on the cluster"
+	toWrite    right = "Write"
+	toDescribe right = "Describe"
+	toRead     right = "Read"
+	toConfigs  right = "DescribeConfigs"
+	toCreate   right = "Create"
 )
 
 // codes classifies what brokers answer (Kafka protocol, "Error Codes"), as a real broker was seen to use them. A code that is not here is worth retrying.
@@ -56,6 +61,7 @@ var codes = map[kafkago.Error]class{
 	kafkago.NotLeaderForPartition:        {reason: "no_leader", outcome: elsewhere},
 	kafkago.LeaderNotAvailable:           {reason: "no_leader", outcome: elsewhere},
 	kafkago.BrokerNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // the library's own too: the leader is not among the brokers it knows
+	offsetNotAvailable:                   {reason: "no_leader", outcome: elsewhere}, // a new leader that does not know yet how far it may be read
 	kafkago.ReplicaNotAvailable:          {reason: "no_leader", outcome: elsewhere},
 	kafkago.NetworkException:             {reason: "no_leader", outcome: elsewhere},
 	kafkago.KafkaStorageError:            {reason: "storage", outcome: elsewhere}, // the leader's disk is offline
@@ -80,8 +86,8 @@ var codes = map[kafkago.Error]class{
 	kafkago.InvalidProducerEpoch:     {reason: "fenced", outcome: fenced},
 	producerFenced:                   {reason: "fenced", outcome: fenced},
 
-	kafkago.TopicAuthorizationFailed:   {reason: "permission", wait: slowly, advice: grantTopic},
-	kafkago.ClusterAuthorizationFailed: {reason: "permission", wait: slowly, advice: grantCluster},
+	kafkago.TopicAuthorizationFailed:   {reason: "permission", wait: slowly, advice: grant},
+	kafkago.ClusterAuthorizationFailed: {reason: "permission", wait: slowly, advice: grant},
 	kafkago.SASLAuthenticationFailed:   {reason: "authentication", wait: slowly, advice: "check sasl.mechanism, the user and its secret"},
 	kafkago.UnsupportedSASLMechanism:   {reason: "authentication", wait: slowly, advice: "the listener does not offer sasl.mechanism"},
 	kafkago.IllegalSASLState:           {reason: "authentication", wait: slowly, advice: "the listener expects SASL: set sasl"},
@@ -90,9 +96,13 @@ var codes = map[kafkago.Error]class{
 	kafkago.PolicyViolation:            {reason: "topic_mismatch", wait: slowly, advice: "the cluster's policy forbids it"},
 }
 
+// grant stands for the advice to grant the right that was needed.
+const grant = "grant"
+
 // Codes that the library has under another name or not at all.
 const (
 	unknownProducer        = kafkago.Error(59)
+	offsetNotAvailable     = kafkago.Error(78)
 	unsupportedCompression = kafkago.Error(76)
 	invalidRecord          = kafkago.Error(87)
 	producerFenced         = kafkago.Error(90)
@@ -183,12 +193,15 @@ func (c class) troubles() bool {
 	return false
 }
 
-// tell is err with its reason, and with what the operator should do.
-func (c class) tell(doing string, err error) error {
-	if c.advice != "" {
-		return retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice)
+// tell is err with its reason, and with what the operator should do. need is the right that was needed.
+func (c class) tell(doing string, need right, err error) error {
+	switch c.advice {
+	case "":
+		return retry.Reasonf(c.reason, "%s: %w", doing, err)
+	case grant:
+		return retry.Reasonf(c.reason, "%s: %w: grant the bridge's Kafka user this right: kafka-acls.sh --add --allow-principal User:NAME --operation %s --topic TOPIC", doing, err, need)
 	}
-	return retry.Reasonf(c.reason, "%s: %w", doing, err)
+	return retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice)
 }
 
 // mark is what the publisher is told of a batch. bad are the indices of the records that the broker named.

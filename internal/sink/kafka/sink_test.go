@@ -290,8 +290,8 @@ func TestNotReady(t *testing.T) {
 		code         *kerr.Error
 		reason, says string
 	}{
-		{kerr.TopicAuthorizationFailed, "permission", "Write, Describe, Read and DescribeConfigs"},
-		{kerr.ClusterAuthorizationFailed, "permission", "IdempotentWrite"},
+		{kerr.TopicAuthorizationFailed, "permission", "--operation Write"},
+		{kerr.ClusterAuthorizationFailed, "permission", "--operation Write"},
 		{kerr.UnsupportedCompressionType, "compression", "compression"},
 	} {
 		t.Run(tt.code.Message, func(t *testing.T) {
@@ -336,15 +336,15 @@ func TestTopics(t *testing.T) {
 		}, nil, "", ""},
 		{"may not be created", nil, func(c *Config) { c.Create = true }, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1,
-		}, "permission", "Create"},
+		}, "permission", "--operation Create"},
 		{"too few partitions", []kfake.Opt{many(4)}, func(c *Config) { c.Partitions = 5 }, nil, "topic_mismatch", "--alter --topic facts --partitions 5"},
 		{"too few replicas", []kfake.Opt{many(4)}, func(c *Config) { c.Replication = 9 }, nil, "topic_mismatch", "replicas"},
 		{"settings may not be seen", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1,
-		}, "permission", "DescribeConfigs"},
+		}, "permission", "--operation DescribeConfigs"},
 		{"no producer id", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ClusterAuthorizationFailed, Count: -1, TopLevel: true,
-		}, "permission", "IdempotentWrite"},
+		}, "permission", "--operation Write"},
 		{"coordinator is loading", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorLoadInProgress, Count: 3, TopLevel: true,
 		}, "", ""},

@@ -94,7 +94,7 @@ func noTopic(b *sink.Batch) error {
 func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 	found, err := s.describe(ctx, s.names)
 	if err != nil {
-		return nil, classify(err).tell("look up topics", err)
+		return nil, classify(err).tell("look up topics", toDescribe, err)
 	}
 	var missing []string
 	for _, name := range s.names {
@@ -110,12 +110,12 @@ func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 			return nil, err
 		}
 		if found, err = s.describe(ctx, s.names); err != nil {
-			return nil, classify(err).tell("look up topics", err)
+			return nil, classify(err).tell("look up topics", toDescribe, err)
 		}
 	}
 	for _, name := range s.names {
 		if err := found[name].err; err != nil {
-			return nil, classify(err).tell("look up topic "+name, err)
+			return nil, classify(err).tell("look up topic "+name, toDescribe, err)
 		}
 		if len(found[name].partitions) == 0 {
 			return nil, retry.Reasonf("no_topic", "topic %s has no partitions yet", name)
@@ -146,7 +146,7 @@ func (s *Sink) create(ctx context.Context, names []string) error {
 	}
 	answer, err := s.client.CreateTopics(ctx, request)
 	if err != nil {
-		return classify(err).tell("create topics", err)
+		return classify(err).tell("create topics", toCreate, err)
 	}
 	for _, name := range names {
 		err := answer.Errors[name]
@@ -154,12 +154,10 @@ func (s *Sink) create(ctx context.Context, names []string) error {
 		case err == nil:
 			s.log.Info("Kafka topic created", zap.String("topic", name), zap.Int("partitions", s.cfg.partitions()))
 		case errors.Is(err, kafkago.TopicAlreadyExists): // another bridge was quicker
-		case errors.Is(err, kafkago.TopicAuthorizationFailed), errors.Is(err, kafkago.ClusterAuthorizationFailed):
-			return retry.Reasonf("permission", "create topic %s: %w: grant the bridge's Kafka user Create on the topic or the cluster, or create it: %w", name, err, s.missing(name))
 		case errors.Is(err, kafkago.InvalidReplicationFactor):
 			return retry.Reasonf(reasonTopic, "create topic %s: %w: the cluster has too few brokers for replication: %d", name, err, s.cfg.Replication)
 		default:
-			return classify(err).tell("create topic "+name, err)
+			return classify(err).tell("create topic "+name, toCreate, err)
 		}
 	}
 	return nil
@@ -211,12 +209,12 @@ func (s *Sink) settings(ctx context.Context) (map[string]map[string]string, erro
 	}
 	answer, err := s.client.DescribeConfigs(ctx, request)
 	if err != nil {
-		return nil, classify(err).tell("look up the topics' settings", err)
+		return nil, classify(err).tell("look up the topics' settings", toConfigs, err)
 	}
 	all := map[string]map[string]string{}
 	for _, r := range answer.Resources {
 		if r.Error != nil {
-			return nil, classify(r.Error).tell("look up the settings of topic "+r.ResourceName, r.Error)
+			return nil, classify(r.Error).tell("look up the settings of topic "+r.ResourceName, toConfigs, r.Error)
 		}
 		all[r.ResourceName] = map[string]string{}
 		for _, e := range r.ConfigEntries {

@@ -1,0 +1,242 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	kafkago "github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
+
+	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
+	"github.com/taskbridge/taskbridge/internal/testkafka"
+)
+
+// TestRealBroker needs one, see testkafka.Start.
+func TestRealBroker(t *testing.T) {
+	c := testkafka.Start(t, testkafka.Options{TLS: true, SASL: true, ACL: true})
+	t.Run("suite", func(t *testing.T) { realSuite(t, c, 1) })
+	t.Run("logins", func(t *testing.T) { realLogins(t, c) })
+	t.Run("rights", func(t *testing.T) { realRights(t, c) })
+}
+
+// TestRealCluster needs three brokers: the suite again, and leaders that move.
+func TestRealCluster(t *testing.T) {
+	c := testkafka.Start(t, testkafka.Options{Nodes: 3, Set: map[string]string{"replica.fetch.wait.max.ms": "50", "replica.fetch.backoff.ms": "50"}})
+	t.Run("suite", func(t *testing.T) { realSuite(t, c, 3) })
+	t.Run("leaders move", func(t *testing.T) { realLeaders(t, c) })
+}
+
+func realConfig(c *testkafka.Cluster, listener, topic string) Config {
+	var cfg Config
+	cfg.SetDefaults()
+	cfg.Brokers, cfg.Topic = c.Listener(listener), topic
+	return cfg
+}
+
+func realSuite(t *testing.T, c *testkafka.Cluster, nodes int) {
+	topics := 0
+	sinktest.Run(t, func(t *testing.T) *sinktest.Fixture {
+		topics++
+		topic := fmt.Sprintf("facts-%d", topics)
+		c.CreateTopic(t, topic, 6, nil)
+		client := c.Connect(t, "PLAINTEXT", nil, nil)
+		s, way := connect(t, realConfig(c, "PLAINTEXT", topic), zap.NewNop())
+		return &sinktest.Fixture{
+			Sink:     s,
+			TooLarge: 1 << 20,
+			Stored:   func(ctx context.Context) ([]string, error) { return storedIDs(ctx, client, topic) },
+			Hold:     way.hold,
+			Cut:      way.cut,
+			Restart: func() error {
+				for node := 1; node <= nodes; node++ {
+					c.Kill(t, node)
+					c.Start(t, node)
+				}
+				return nil
+			},
+			Recreate: func() error {
+				c.DeleteTopic(t, topic)
+				c.CreateTopic(t, topic, 6, nil)
+				return nil
+			},
+			Change: func() error {
+				c.AddPartitions(t, topic, 10)
+				return nil
+			},
+		}
+	})
+}
+
+// realLogins: every way to say who one is, and what a broker says to those that are wrong.
+func realLogins(t *testing.T, c *testkafka.Cluster) {
+	c.CreateTopic(t, "logins", 1, nil)
+	for _, user := range []string{testkafka.User, testkafka.ClientName} {
+		c.Allow(t, user, "logins", kafkago.ACLOperationTypeWrite, kafkago.ACLOperationTypeDescribe, kafkago.ACLOperationTypeRead, kafkago.ACLOperationTypeDescribeConfigs)
+	}
+	cert, key := c.Certificate()
+	ca := &TLS{CAFile: config.Path(c.CA())}
+	login := func(mechanism, password string) *SASL {
+		return &SASL{Mechanism: mechanism, User: testkafka.User, Password: config.NewSecret(password)}
+	}
+	for _, tt := range []struct {
+		name, listener string
+		tls            *TLS
+		sasl           *SASL
+		reason         string
+	}{
+		{"mutual tls", "SSL", &TLS{CAFile: ca.CAFile, CertFile: config.Path(cert), KeyFile: config.Path(key)}, nil, ""},
+		{"plain over tls", "SASL_SSL", ca, login("plain", testkafka.Password), ""},
+		{"scram 256", "SASL_PLAINTEXT", nil, login("scram-sha-256", testkafka.Password), ""},
+		{"scram 512 over tls", "SASL_SSL", ca, login("scram-sha-512", testkafka.Password), ""},
+		{"token", "SASL_SSL", ca, &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(testkafka.User, time.Hour))}, ""},
+		{"token that has expired", "SASL_SSL", ca, &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(testkafka.User, -time.Minute))}, "authentication"},
+		{"wrong password", "SASL_SSL", ca, login("plain", canary), "authentication"},
+		{"wrong scram password", "SASL_PLAINTEXT", nil, login("scram-sha-512", canary), "authentication"},
+		{"no client certificate", "SSL", ca, nil, "tls"},
+		{"the system's authorities", "SSL", &TLS{}, nil, "tls"},
+		{"no tls where it is expected", "SSL", nil, nil, "tls"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := realConfig(c, tt.listener, "logins")
+			cfg.TLS, cfg.SASL = tt.tls, tt.sasl
+			var log lines
+			s := makeSink(t, cfg, log.logger())
+			run(t, s)
+			if tt.reason == "" {
+				eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
+				b, answers := batch(s, records("WT1", 1, 3))
+				if err := deliver(t, s, b, answers); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			err := s.Open(t.Context())
+			if got := retry.ReasonOf(err); got != tt.reason {
+				t.Errorf("got %s, want %s: %v", got, tt.reason, err)
+			}
+			t.Log(err)
+			if said := fmt.Sprint(err, log.String()); strings.Contains(said, canary) || strings.Contains(said, testkafka.Password) {
+				t.Errorf("a secret is in: %s", said)
+			}
+		})
+	}
+}
+
+// realRights: each right that is missing is named, and once it is there everything goes on.
+func realRights(t *testing.T, c *testkafka.Cluster) {
+	all := map[string]kafkago.ACLOperationType{
+		"Write": kafkago.ACLOperationTypeWrite, "Describe": kafkago.ACLOperationTypeDescribe, "Read": kafkago.ACLOperationTypeRead,
+		"DescribeConfigs": kafkago.ACLOperationTypeDescribeConfigs,
+	}
+	for missing, operation := range all {
+		if missing == "Describe" {
+			continue // the others include it; without any of them it is named below
+		}
+		t.Run(missing, func(t *testing.T) {
+			topic, user := "without-"+missing, "no-"+missing
+			c.CreateTopic(t, topic, 1, nil)
+			for name, o := range all {
+				if name != missing {
+					c.Allow(t, user, topic, o)
+				}
+			}
+			cfg := realConfig(c, "SASL_PLAINTEXT", topic)
+			cfg.SASL = &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(user, time.Hour))}
+			s := makeSink(t, cfg, zap.NewNop())
+			run(t, s)
+			works := func() error {
+				if err := s.Open(t.Context()); err != nil {
+					return err
+				}
+				b, answers := batch(s, records("WT1", 1, 1))
+				if err := send(t, s, b, answers); err != nil {
+					return err
+				}
+				from := mark{topic: {ends: []int64{0}}}
+				return s.Landed(t.Context(), from.encode([]string{topic}), func(string) {})
+			}
+			eventually(t, func() error { // the rights that are there take some moments
+				err := works()
+				if err == nil {
+					t.Fatal("got success")
+				}
+				if !strings.Contains(err.Error(), "--operation "+missing+" ") || retry.ReasonOf(err) != "permission" {
+					return err
+				}
+				if got := retry.ReasonOf(s.Ready()); got != "permission" {
+					t.Errorf("Ready: got %v", s.Ready())
+				}
+				t.Log(err)
+				return nil
+			})
+			c.Allow(t, user, topic, operation)
+			eventually(t, works)
+		})
+	}
+	t.Run("Describe", func(t *testing.T) {
+		cfg := realConfig(c, "SASL_PLAINTEXT", "not-there")
+		cfg.Create = true
+		cfg.SASL = &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token("nobody", time.Hour))}
+		s := makeSink(t, cfg, zap.NewNop())
+		run(t, s)
+		if err := s.Open(t.Context()); retry.ReasonOf(err) != "permission" || !strings.Contains(err.Error(), "--operation Describe ") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// realLeaders moves all leaders while batches are under way: nothing is lost, doubled or out of order, and no batch is given back.
+func realLeaders(t *testing.T, c *testkafka.Cluster) {
+	c.CreateTopic(t, "moving", 6, nil)
+	s, _ := opened(t, realConfig(c, "PLAINTEXT", "moving"))
+	ended := make(chan struct{})
+	longest := time.Duration(0)
+	var want []string
+	go func() {
+		defer close(ended)
+		for i := 1; i <= 600; i++ {
+			one := records(fmt.Sprintf("WT%d", i%24), i, 1)
+			b, answers := batch(s, one)
+			b.Out()
+			began := time.Now()
+			s.Send(b)
+			if err := <-answers; err != nil {
+				t.Errorf("batch %d: %v", i, err)
+			}
+			longest = max(longest, time.Since(began))
+			want = append(want, one[0].Header.ID)
+		}
+	}()
+	moves := 0
+	for moving := true; moving; {
+		select {
+		case <-ended:
+			moving = false
+		case <-time.After(200 * time.Millisecond):
+			c.MoveLeaders(t, "moving")
+			moves++
+		}
+	}
+	slices.Sort(want)
+	client, deadline := c.Connect(t, "PLAINTEXT", nil, nil), time.Now().Add(5*time.Second)
+	for { // a new leader learns only after a moment how far it may be read
+		got, err := storedIDs(t.Context(), client, "moving")
+		slices.Sort(got)
+		if err == nil && slices.Equal(got, want) && moves > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("after %d moves: got %d ids (%v), want %d:\n%s", moves, len(got), err, len(want), cmp.Diff(want, got))
+			break
+		}
+		t.Logf("read %d ids", len(got))
+	}
+	t.Logf("%d moves, longest wait %v", moves, longest)
+}
