@@ -7,7 +7,7 @@ TEST    ?=
 BENCH   ?=
 RUNS    ?= 10000
 # The packages whose tests can use a real Apache Kafka. One after the other: each starts a cluster of its own.
-KAFKA   := -count 1 -p 1 ./internal/testkafka
+KAFKA   := -count 1 -p 1 ./internal/testkafka ./internal/sink/kafka
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
 E2E     := -count 1 -timeout 10m -parallel 10
 # What an event costs on its way, step by step; none of them waits for a disk or a network.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/taskbridge/taskbridge/bench/report"
 	"github.com/taskbridge/taskbridge/bench/run"
@@ -19,7 +20,9 @@ type Figures struct {
 	Machine     report.Machine `json:"machine"`
 	Run         *run.Results   `json:"run,omitempty"`
 	Spool       *spool.Result  `json:"spool,omitempty"`
-	Allocations float64        `json:"allocations,omitempty"` // per event, as TestWholeWayAllocations counts them
+	Allocations float64        `json:"allocations,omitempty"` // per event at flood, as TestWholeWayAllocations counts them
+
+	commits []string // that Add has seen
 }
 
 // Write writes RESULTS.md and the folder results to dir.
@@ -30,6 +33,9 @@ func (f *Figures) Write(dir string) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Results\n\nMade by `make bench` (%s); [how it measures](README.md). Ratios are medians of the rounds' ratios, [least–most].\n\n", f.Run.Began.Format("2006-01-02 15:04 UTC"))
 	fmt.Fprintf(&b, "%s\n", f.Machine.Table())
+	if len(f.commits) > 1 {
+		fmt.Fprintf(&b, "The parts were measured at different commits: %s.\n\n", strings.Join(f.commits, ", "))
+	}
 	b.WriteString("## Targets\n\n")
 	fmt.Fprintf(&b, "%s\n", report.Targets(f.targets()))
 	if notes, err := os.ReadFile(filepath.Join(dir, "NOTES.md")); err == nil {
@@ -52,6 +58,9 @@ func (f *Figures) Write(dir string) error {
 // Add takes over every part that o has.
 func (f *Figures) Add(o *Figures) {
 	f.Machine = o.Machine
+	if !slices.Contains(f.commits, o.Machine.Commit) {
+		f.commits = append(f.commits, o.Machine.Commit)
+	}
 	if o.Spool != nil {
 		f.Spool = o.Spool
 	}

@@ -103,8 +103,16 @@ func TestAdd(t *testing.T) {
 	first, second := figures(), figures()
 	first.Run.Paced, first.Spool = nil, nil
 	second.Run.Flood, second.Run.Idle, second.Run.Storm, second.Run.Sessions, second.Allocations = nil, nil, nil, nil, 0
+	first.Machine.Commit, second.Machine.Commit = "one", "two"
 	f.Add(first)
 	f.Add(second)
+	dir := t.TempDir()
+	if err := f.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "RESULTS.md")); err != nil || !strings.Contains(string(text), "different commits") {
+		t.Errorf("the page does not tell that its parts are of different commits: %v", err)
+	}
 	for _, target := range f.targets() {
 		if target.Verdict() == report.NotMeasured {
 			t.Errorf("lost: %s", target.What)
