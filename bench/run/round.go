@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
@@ -12,12 +11,13 @@ import (
 
 	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/process"
+	"github.com/taskbridge/taskbridge/bench/report"
 	"github.com/taskbridge/taskbridge/bench/verify"
 )
 
 // measure sends n events at rate to a stage that is live, ends the program under test, so that nothing can come later, and judges what the stream holds.
 func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, error) {
-	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: calibrate()}
+	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: report.Calibrate()}
 	base, err := s.end(ctx)
 	if err != nil {
 		return round, err
@@ -151,15 +151,4 @@ func quantiles(all []time.Duration) (p50, p99, p999 float64) {
 	slices.Sort(all)
 	at := func(permille int) float64 { return milliseconds(all[(len(all)*permille+999)/1000-1]) }
 	return at(500), at(990), at(999)
-}
-
-// calibrate is how fast one thread makes SHA-256 sums, in MB/s.
-func calibrate() float64 {
-	block := make([]byte, 1<<20)
-	began := time.Now()
-	n := 0
-	for ; time.Since(began) < 200*time.Millisecond; n++ {
-		sha256.Sum256(block)
-	}
-	return float64(n) * float64(len(block)) / 1e6 / time.Since(began).Seconds()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/taskbridge/taskbridge/bench/report"
 	"github.com/taskbridge/taskbridge/bench/wire"
 )
 
@@ -86,7 +87,7 @@ func TestRatios(t *testing.T) {
 		of   []float64
 		want float64
 	}{{[]float64{1}, 1}, {[]float64{1, 3}, 2}, {[]float64{1, 2, 9}, 2}} {
-		if got := median(c.of); got != c.want {
+		if got := report.Median(c.of); got != c.want {
 			t.Errorf("median of %v: got %g, want %g", c.of, got, c.want)
 		}
 	}

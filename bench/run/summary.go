@@ -3,6 +3,8 @@ package run
 import (
 	"fmt"
 	"slices"
+
+	"github.com/taskbridge/taskbridge/bench/report"
 )
 
 // Ratios are, by round, what of has for the program beside what it has for the other one in the same round at that rate, sorted.
@@ -53,13 +55,7 @@ func (r *runner) summarize() {
 func (r *runner) tell(load string, rounds []Round, rate float64, beside string, figures ...figure) {
 	for _, f := range figures {
 		if all := Ratios(rounds, rate, "bridge", beside, f.of); len(all) > 0 {
-			r.say("  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, median(all), all[0], all[len(all)-1])
+			r.say("  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, report.Median(all), all[0], all[len(all)-1])
 		}
 	}
-}
-
-// median is of sorted values.
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

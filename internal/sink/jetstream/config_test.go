@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/config"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 )
 
 type document struct {
@@ -215,8 +216,8 @@ func TestRotatedPassword(t *testing.T) {
 	dir := t.TempDir()
 	c := testConfig(custom(t, server.Options{Username: "bridge", Password: "new"}))
 	c.User, c.PasswordFile = "bridge", secretFile(t, dir, "password", "old")
-	var log lines
-	s := start(t, c, zap.New(jsonCore(&log)), prometheus.NewRegistry())
+	var log sinktest.Lines
+	s := start(t, c, log.Logger(), prometheus.NewRegistry())
 	eventually(t, func() error {
 		if !strings.Contains(log.String(), "Authorization Violation") {
 			return errors.New("not refused yet")

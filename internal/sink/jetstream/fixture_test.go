@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/sink"
@@ -39,7 +37,7 @@ func TestSinkSuite(t *testing.T) {
 			Sink:     s,
 			TooLarge: 1 << 20,
 			Stored:   func(ctx context.Context) ([]string, error) { return storedIDs(ctx, direct) },
-			Hold:     proxy.hold,
+			Hold:     proxy.answers.Hold,
 			Cut:      proxy.cut,
 			Restart: func() error {
 				server.Shutdown()
@@ -206,9 +204,9 @@ type proxy struct {
 	listener net.Listener
 	server   string
 	wg       sync.WaitGroup
+	answers  *sinktest.Gate
 
 	mu    sync.Mutex
-	gate  chan struct{} // closed while answers may pass
 	conns map[net.Conn]bool
 }
 
@@ -218,12 +216,11 @@ func newProxy(t *testing.T, server string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, server: server, gate: make(chan struct{}), conns: map[net.Conn]bool{}}
-	close(p.gate)
+	p := &proxy{listener: l, server: server, answers: sinktest.NewGate(), conns: map[net.Conn]bool{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
-		p.hold(false)
+		p.answers.Hold(false)
 		p.cut()
 		p.wg.Wait()
 	})
@@ -247,7 +244,7 @@ func (p *proxy) accept() {
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
 		p.wg.Go(func() { p.pass(server, client, func() {}) })
-		p.wg.Go(func() { p.pass(client, server, p.wait) })
+		p.wg.Go(func() { p.pass(client, server, p.answers.Wait) })
 	}
 }
 
@@ -268,56 +265,12 @@ func (p *proxy) pass(to, from net.Conn, wait func()) {
 	_ = errors.Join(to.Close(), from.Close())
 }
 
-func (p *proxy) wait() {
-	p.mu.Lock()
-	gate := p.gate
-	p.mu.Unlock()
-	<-gate
-}
-
-func (p *proxy) hold(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.gate:
-		if on {
-			p.gate = make(chan struct{})
-		}
-	default:
-		if !on {
-			close(p.gate)
-		}
-	}
-}
-
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
 		_ = c.Close()
 	}
-}
-
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
-func jsonCore(l *lines) zapcore.Core {
-	return zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(l), zap.DebugLevel)
 }
 
 func secretFile(t *testing.T, dir, name, content string) config.Path {

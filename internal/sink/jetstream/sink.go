@@ -50,7 +50,7 @@ type Sink struct {
 	abandon    context.CancelCauseFunc // of the verification under way, else of one that has ended
 	refused    error                   // why the server took no event when last it answered
 	denied     violation               // the last one
-	complaints map[string]complaint    // by reason
+	complaints sink.Complaints
 	conn       *nats.Conn
 	inbox      string // where the connection's answers come in
 	created    int64  // of the stream, ns since 1970: a re-created stream has another
@@ -104,7 +104,7 @@ func New(cfg Config, log *zap.Logger, reg prometheus.Registerer) (*Sink, error) 
 	s := &Sink{
 		cfg: cfg, wildcard: route.Wildcard(), ackTimeout: time.Duration(cfg.AckTimeout), lookEvery: lookEvery, log: log,
 		route: route, render: newRenderer(route, cfg.Mode, cfg.Stream), recheck: make(chan struct{}, 1),
-		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, complaints: map[string]complaint{}, idle: make(chan struct{}), stopped: make(chan struct{}),
+		fault: errNotConnected, abandon: func(error) {}, flights: map[uint64]flight{}, idle: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if s.options, err = cfg.options(s.secretUnreadable); err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
@@ -175,14 +175,20 @@ func (s *Sink) Send(b *sink.Batch) {
 // finish ends the flight seq with the error that why gives, once; a flight that has ended already is left alone.
 func (s *Sink) finish(seq uint64, why func(*sink.Batch) error) {
 	s.mu.Lock()
-	f, ok := s.flights[seq]
-	if ok {
-		s.remove(seq)
-	}
+	f, ok := s.land(seq)
 	s.mu.Unlock()
 	if ok {
 		s.done(f.batch, why(f.batch))
 	}
+}
+
+// land ends the flight seq, and says whether there was one. It is called with the mutex held.
+func (s *Sink) land(seq uint64) (flight, bool) {
+	f, ok := s.flights[seq]
+	if ok {
+		s.remove(seq)
+	}
+	return f, ok
 }
 
 // finishAll ends the flights that match, which is asked under the mutex. Done is called without the mutex, because it may lead to anything of the publisher's.
@@ -255,10 +261,7 @@ func (s *Sink) answered(msg *nats.Msg) {
 		s.mu.Lock()
 		s.newest = max(s.newest, a.seq)
 		s.taken(seq)
-		f, ok := s.flights[seq]
-		if ok {
-			s.remove(seq)
-		}
+		f, ok := s.land(seq)
 		s.mu.Unlock()
 		if a.duplicate {
 			s.metrics.duplicates.Inc()

@@ -18,6 +18,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream/embedded"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -104,12 +105,12 @@ func TestAckTimeout(t *testing.T) {
 	c := testConfig(proxy.url())
 	c.AckTimeout = config.Duration(100 * time.Millisecond)
 	s := connect(t, c)
-	proxy.hold(true)
+	proxy.answers.Hold(true)
 	b, answers := sendBatch(s, record("x"))
 	if err := answer1(t, answers); !errors.Is(err, errTimeout) {
 		t.Fatalf("got %v, want the time-out", err)
 	}
-	proxy.hold(false)
+	proxy.answers.Hold(false)
 	// The same batch again: stored by the first Send, so it is a duplicate.
 	b.Out()
 	s.Send(b)
@@ -320,8 +321,7 @@ func TestUnsureAfterDuplicateWindow(t *testing.T) {
 func TestNoSecrets(t *testing.T) {
 	const password, token = "hunter2-password", "hunter2-token"
 	url := custom(t, server.Options{Username: "bridge", Password: "another"})
-	var log lines
-	core := jsonCore(&log)
+	var log sinktest.Lines
 	var told []string
 	for _, c := range []Config{
 		func() Config {
@@ -331,7 +331,7 @@ func TestNoSecrets(t *testing.T) {
 		}(),
 		func() Config { c := testConfig(url); c.Token = config.NewSecret(token); return c }(),
 	} {
-		s := start(t, c, zap.New(core), prometheus.NewRegistry())
+		s := start(t, c, log.Logger(), prometheus.NewRegistry())
 		eventually(t, func() error {
 			if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "Authorization Violation") {
 				return fmt.Errorf("Ready: got %w, want an authorization violation", err)
@@ -340,11 +340,11 @@ func TestNoSecrets(t *testing.T) {
 		})
 		told = append(told, s.Ready().Error(), send(t, s, record("x")).Error(), fmt.Sprintf("%v %+v", c, c))
 	}
-	_, err := New(testConfig("nats://bridge:"+password+"@127.0.0.1:4222"), zap.New(core), prometheus.NewRegistry())
+	_, err := New(testConfig("nats://bridge:"+password+"@127.0.0.1:4222"), log.Logger(), prometheus.NewRegistry())
 	if err == nil || !strings.Contains(err.Error(), "url: holds credentials") {
 		t.Fatalf("URL with credentials: got %v, want it refused", err)
 	}
-	_, err2 := New(testConfig("nats://bridge:"+password+"@:bad"), zap.New(core), prometheus.NewRegistry())
+	_, err2 := New(testConfig("nats://bridge:"+password+"@:bad"), log.Logger(), prometheus.NewRegistry())
 	if err2 == nil {
 		t.Fatal("URL that cannot be parsed: got no error")
 	}
@@ -361,8 +361,8 @@ func TestCloseEndsWithContext(t *testing.T) {
 	srv := startServer(t, t.TempDir(), 0)
 	proxy := newProxy(t, strings.TrimPrefix(srv.URL(), "nats://"))
 	s := connect(t, testConfig(proxy.url()))
-	proxy.hold(true)
-	defer proxy.hold(false)
+	proxy.answers.Hold(true)
+	defer proxy.answers.Hold(false)
 	_, answers := sendBatch(s, record("x"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -17,8 +17,6 @@ const (
 	// shownFor is how long after the last permission violation Ready still tells of it: until the events concerned were tried once more,
 	// so that it does not come and go while others are taken.
 	shownFor = 2 * deniedRetry
-	// complainEvery is the shortest time between two lines of the log about the same reason.
-	complainEvery = time.Minute
 )
 
 // violation is what the server said to something that the user may not do. It is over when an event is taken on the subject, when the
@@ -27,12 +25,6 @@ type violation struct {
 	err     error
 	at      time.Time
 	subject string // of the publish; empty: it was none
-}
-
-// complaint is what was logged of one reason.
-type complaint struct {
-	at    time.Time
-	since int // not logged since
 }
 
 // Ready says why events are not delivered at present; nil when they are. Safe for concurrent use.
@@ -52,18 +44,9 @@ func (s *Sink) refuse(err error) {
 	s.complain("NATS does not take events, they wait", err)
 }
 
-// complain logs the first error of a reason and then one a minute, with how many there were: each event that waits makes one every few
-// seconds. Under the mutex.
+// complain is called under the mutex.
 func (s *Sink) complain(message string, err error) {
-	reason, now := retry.ReasonOf(err), time.Now()
-	c := s.complaints[reason]
-	if now.Sub(c.at) < complainEvery {
-		c.since++
-	} else {
-		s.log.Error(message, zap.String("stream", s.cfg.Stream), zap.String("reason", reason), zap.Int("since_last_told", c.since), zap.Error(err))
-		c = complaint{at: now}
-	}
-	s.complaints[reason] = c
+	s.complaints.Tell(s.log, message, err, zap.String("stream", s.cfg.Stream))
 }
 
 // deniedSubject finds the subject in "Permissions Violation for Publish to "a.b"" (nats-server, client.go): it is told nowhere else.

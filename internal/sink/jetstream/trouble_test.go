@@ -3,8 +3,6 @@ package jetstream
 import (
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +14,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -64,8 +62,8 @@ func TestPermissionGranted(t *testing.T) {
 	srv := customServer(t, o)
 	c := testConfig(srv.ClientURL())
 	c.User, c.Password = "bridge", config.NewSecret("pw")
-	var log lines
-	s := start(t, c, zap.New(jsonCore(&log)), prometheus.NewRegistry())
+	var log sinktest.Lines
+	s := start(t, c, log.Logger(), prometheus.NewRegistry())
 	eventually(t, s.Ready)
 	denied := func(agent string) spool.Record {
 		r := record(agent)
@@ -129,8 +127,8 @@ func TestTakesNothing(t *testing.T) {
 	}
 	c := testConfig(proxy.url())
 	c.AckTimeout = config.Duration(100 * time.Millisecond)
-	var log lines
-	s := start(t, c, zap.New(jsonCore(&log)), prometheus.NewRegistry())
+	var log sinktest.Lines
+	s := start(t, c, log.Logger(), prometheus.NewRegistry())
 	eventually(t, s.Ready)
 	if err := send(t, s, record("fills it")); err != nil {
 		t.Fatal(err)
@@ -156,10 +154,10 @@ func TestTakesNothing(t *testing.T) {
 	if err := errors.Join(send(t, s, record("fits")), s.Ready()); err != nil || testutil.ToFloat64(s.metrics.ready) != 1 {
 		t.Errorf("after a purge: got %v, want it to be ready", err)
 	}
-	proxy.hold(true)
+	proxy.answers.Hold(true)
 	refused("timeout")
 	proxy.cut()
-	proxy.hold(false)
+	proxy.answers.Hold(false)
 	eventually(t, s.Ready)
 }
 
@@ -193,18 +191,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	document, err := os.ReadFile("../../../docs/health.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(document), "| NATS JetStream |")
-	table, _, _ = strings.Cut(table, "\n\n")
-	var got []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `sink_([a-z_]+)` \\|").FindAllStringSubmatch(table, -1) {
-		got = append(got, m[1])
-	}
-	slices.Sort(got)
-	if diff := cmp.Diff(slices.Compact(want), got); diff != "" {
+	if diff := cmp.Diff(slices.Compact(want), sinktest.DocumentedReasons(t, "NATS JetStream")); diff != "" {
 		t.Errorf("reasons (-program +docs/health.md):\n%s", diff)
 	}
 }

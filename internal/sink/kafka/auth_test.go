@@ -18,17 +18,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 )
 
 const canary = "hunter2-canary"
@@ -105,28 +103,6 @@ func secretFile(t *testing.T, content string) config.Path {
 	return config.Path(path)
 }
 
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.String()
-}
-
-func (l *lines) logger() *zap.Logger {
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(l), zap.DebugLevel))
-}
-
 // TestSecure connects in every way that is possible, and in some that are not; what is told says what to look at, and no secret.
 func TestSecure(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
@@ -169,8 +145,8 @@ func TestSecure(t *testing.T) {
 			t.Cleanup(k.Close)
 			cfg := testConfig(&cluster{Cluster: k})
 			cfg.TLS, cfg.SASL = tt.tls, tt.sasl
-			var log lines
-			s := makeSink(t, cfg, log.logger())
+			var log sinktest.Lines
+			s := makeSink(t, cfg, log.Logger())
 			run(t, s)
 			err = s.Open(t.Context())
 			switch {

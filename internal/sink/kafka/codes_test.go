@@ -9,9 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -21,6 +19,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -90,18 +89,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	document, err := os.ReadFile("../../../docs/health.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(document), "| Kafka |")
-	table, _, _ = strings.Cut(table, "\n\n")
-	var got []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `sink_([a-z_]+)` \\|").FindAllStringSubmatch(table, -1) {
-		got = append(got, m[1])
-	}
-	slices.Sort(got)
-	if diff := cmp.Diff(slices.Compact(want), got); diff != "" {
+	if diff := cmp.Diff(slices.Compact(want), sinktest.DocumentedReasons(t, "Kafka")); diff != "" {
 		t.Errorf("reasons (-program +docs/health.md):\n%s", diff)
 	}
 }

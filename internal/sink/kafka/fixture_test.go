@@ -38,7 +38,7 @@ func TestSinkSuite(t *testing.T) {
 			Sink:     s,
 			TooLarge: 1 << 20,
 			Stored:   func(ctx context.Context) ([]string, error) { return storedIDs(ctx, c.client, "facts") },
-			Hold:     way.hold,
+			Hold:     way.answers.Hold,
 			Cut:      way.cut,
 			Restart: func() error {
 				c.restart()
@@ -135,7 +135,7 @@ func connect(t *testing.T, cfg Config, log *zap.Logger) (*Sink, *way) {
 	w := newWay()
 	s.transport.Dial = w.dial
 	run(t, s)
-	t.Cleanup(func() { w.hold(false) })
+	t.Cleanup(func() { w.answers.Hold(false) })
 	return s, w
 }
 
@@ -178,15 +178,14 @@ func eventually(t *testing.T, what func() error) {
 
 // way is what lies between the sink and the brokers.
 type way struct {
+	answers *sinktest.Gate
+
 	mu    sync.Mutex
-	gate  chan struct{} // closed while answers may pass
 	conns map[net.Conn]bool
 }
 
 func newWay() *way {
-	w := &way{gate: make(chan struct{}), conns: map[net.Conn]bool{}}
-	close(w.gate)
-	return w
+	return &way{answers: sinktest.NewGate(), conns: map[net.Conn]bool{}}
 }
 
 func (w *way) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -214,11 +213,8 @@ func (g *gated) Write(b []byte) (int, error) {
 
 func (g *gated) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
-	g.way.mu.Lock()
-	gate := g.way.gate
-	g.way.mu.Unlock()
 	if g.writes.Load() > 1 {
-		<-gate
+		g.way.answers.Wait()
 	}
 	g.way.mu.Lock()
 	cut := !g.way.conns[g.Conn]
@@ -227,21 +223,6 @@ func (g *gated) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
-}
-
-func (w *way) hold(on bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.gate:
-		if on {
-			w.gate = make(chan struct{})
-		}
-	default:
-		if !on {
-			close(w.gate)
-		}
-	}
 }
 
 // cut ends the connections; answers that are held are lost.

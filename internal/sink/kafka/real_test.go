@@ -52,7 +52,7 @@ func realSuite(t *testing.T, c *testkafka.Cluster, nodes int) {
 			Sink:     s,
 			TooLarge: 1 << 20,
 			Stored:   func(ctx context.Context) ([]string, error) { return storedIDs(ctx, client, topic) },
-			Hold:     way.hold,
+			Hold:     way.answers.Hold,
 			Cut:      way.cut,
 			Restart: func() error {
 				for node := 1; node <= nodes; node++ {
@@ -106,8 +106,8 @@ func realLogins(t *testing.T, c *testkafka.Cluster) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := realConfig(c, tt.listener, "logins")
 			cfg.TLS, cfg.SASL = tt.tls, tt.sasl
-			var log lines
-			s := makeSink(t, cfg, log.logger())
+			var log sinktest.Lines
+			s := makeSink(t, cfg, log.Logger())
 			run(t, s)
 			if tt.reason == "" {
 				eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given

@@ -61,12 +61,12 @@ type Sink struct {
 	mu         sync.Mutex
 	fault      error                  // why nothing can be sent; nil: the sink is open
 	troubles   map[*partition]trouble // what stands in the way of one
-	complaints map[string]complaint   // by reason
-	seen       map[string]topicID     // as last opened or looked at
-	counts     map[string]int         // partitions, as last opened
-	moved      error                  // wraps sink.ErrLanes until that was reported
-	told       bool                   // it was, and the sink was not opened since
-	lost       error                  // wraps sink.ErrBrokerLost until that was reported
+	complaints sink.Complaints
+	seen       map[string]topicID // as last opened or looked at
+	counts     map[string]int     // partitions, as last opened
+	moved      error              // wraps sink.ErrLanes until that was reported
+	told       bool               // it was, and the sink was not opened since
+	lost       error              // wraps sink.ErrBrokerLost until that was reported
 	out        int
 	closed     bool
 	idle       chan struct{} // closed when closed and nothing is out
@@ -117,7 +117,7 @@ func New(cfg Config, origins []Origin, log *zap.Logger, reg prometheus.Registere
 		encoder:   encoder{binary: cfg.Mode == Binary, compression: compressions[cfg.Compression]},
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		lookEvery: lookEvery, log: log, look: make(chan struct{}, 1), renew: true,
-		fault: errNotOpen, troubles: map[*partition]trouble{}, complaints: map[string]complaint{}, seen: map[string]topicID{}, counts: map[string]int{},
+		fault: errNotOpen, troubles: map[*partition]trouble{}, seen: map[string]topicID{}, counts: map[string]int{},
 		idle: make(chan struct{}),
 	}
 	s.metrics = newMetrics(reg, s.Ready)

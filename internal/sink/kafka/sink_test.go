@@ -57,7 +57,7 @@ func loseAnswer(t *testing.T, c *cluster, s *Sink, w *way, b *sink.Batch, answer
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.hold(true)
+	w.answers.Hold(true)
 	b.Out()
 	s.Send(b)
 	eventually(t, func() error {
@@ -68,7 +68,7 @@ func loseAnswer(t *testing.T, c *cluster, s *Sink, w *way, b *sink.Batch, answer
 		return err
 	})
 	w.cut()
-	w.hold(false)
+	w.answers.Hold(false)
 	return answer(t, answers)
 }
 

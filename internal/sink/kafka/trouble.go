@@ -5,28 +5,16 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/taskbridge/taskbridge/internal/retry"
 )
 
-const (
-	// passing is how long a partition may be without a leader, or its batch unanswered, before Ready tells of it: an election is no news.
-	passing = 2 * time.Second
-	// complainEvery is the shortest time between two lines of the log about the same reason.
-	complainEvery = time.Minute
-)
+// passing is how long a partition may be without a leader, or its batch unanswered, before Ready tells of it: an election is no news.
+const passing = 2 * time.Second
 
 // trouble is what stands in the way of a partition's batch.
 type trouble struct {
 	err   error
 	since time.Time
 	loud  bool // only an operator can settle it
-}
-
-// complaint is what was logged of one reason.
-type complaint struct {
-	at    time.Time
-	since int // not logged since
 }
 
 // Ready says why events are not delivered at present; nil when they are. One partition that does not take its events is enough. Safe for concurrent use.
@@ -80,17 +68,9 @@ func (s *Sink) setFault(err error) {
 	}
 }
 
-// complain logs the first error of a reason and then one a minute, with how many there were. Under the mutex.
+// complain is called under the mutex.
 func (s *Sink) complain(message string, err error) {
-	reason, now := retry.ReasonOf(err), time.Now()
-	c := s.complaints[reason]
-	if now.Sub(c.at) < complainEvery {
-		c.since++
-	} else {
-		s.log.Error(message, zap.Strings("brokers", s.cfg.Brokers), zap.String("reason", reason), zap.Int("since_last_told", c.since), zap.Error(err))
-		c = complaint{at: now}
-	}
-	s.complaints[reason] = c
+	s.complaints.Tell(s.log, message, err, zap.Strings("brokers", s.cfg.Brokers))
 }
 
 // lose takes note that a topic was re-created or cut; it is reported once, and the topics are looked at.
