@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 func newDemoCommand() *cobra.Command {
 	var (
 		o      trial.Options
+		sinks  string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -27,11 +30,14 @@ func newDemoCommand() *cobra.Command {
 storage in a temporary folder, an independent consumer, and a judge that holds what the consumer read against what the workspace emitted.
 
 Time-outs are seconds where production has minutes: tokens live 10 s, so every session is renewed while you watch. The last line is the
-judge's. Exit code 1: something is missing outside a published gap, stored twice, invented or out of order, gaps are longer than the faults
-explain, or too little was emitted.`,
+judge's. With --sink kafka, events go to brokers that are there, into a topic that is created and deleted again; with --sink both, NATS and Kafka
+get everything, and each is judged. Exit code 1: something is missing outside a published gap, stored twice, invented or out of order, gaps are
+longer than the faults explain, or too little was emitted.`,
 		Example: `  bridge demo
   bridge demo --duration 60s --faults   # malformed frames, closes, resets, silence, a broker restart
-  bridge demo --agents 200 --rate 1000 --json`,
+  bridge demo --agents 200 --rate 1000 --json
+  bridge demo --sink kafka --brokers localhost:9092
+  bridge demo --sink both --brokers localhost:9092,localhost:9093`,
 		Args:        cobra.NoArgs,
 		Annotations: stopsInOrder,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,6 +49,13 @@ explain, or too little was emitted.`,
 			case !(o.Rate > 0 && o.Rate <= 20*float64(o.Agents)): // so that NaN is neither
 				return usageError{fmt.Errorf("--rate %v: above 0, and at most 20 per agent (here %d)", o.Rate, 20*o.Agents)}
 			}
+			if !slices.Contains([]string{trial.NATS, trial.Kafka, both}, sinks) {
+				return usageError{fmt.Errorf("--sink %q: %s, %s or %s", sinks, trial.NATS, trial.Kafka, both)}
+			}
+			if (sinks == trial.NATS) != (len(o.Kafka) == 0) {
+				return usageError{fmt.Errorf("--sink %s with %d --brokers: Kafka needs them, and nothing else does", sinks, len(o.Kafka))}
+			}
+			o.NoNATS = sinks == trial.Kafka
 			dir, err := os.MkdirTemp("", "taskbridge-demo-")
 			if err != nil {
 				return fmt.Errorf("a folder for the broker's files: %w", err)
@@ -53,18 +66,28 @@ explain, or too little was emitted.`,
 			if asJSON {
 				out = cmd.ErrOrStderr()
 			}
-			view := newDemoView(out, o)
+			view := newDemoView(out, o, sinks)
 			log := newLogger(loggingConfig{Level: "error", Format: "console"}, cmd.ErrOrStderr())
-			verdict, err := trial.Run(cmd.Context(), o, log, view.show)
+			verdicts, err := trial.Run(cmd.Context(), o, log, view.show)
 			if cmd.Context().Err() != nil {
 				return err // interrupted: there is nothing to judge
 			}
 			if asJSON {
-				if encoded := json.NewEncoder(cmd.OutOrStdout()).Encode(verdict); err == nil {
+				var figures any = verdicts
+				if sinks != both {
+					figures = verdicts[sinks]
+				}
+				if encoded := json.NewEncoder(cmd.OutOrStdout()).Encode(figures); err == nil {
 					err = encoded
 				}
-			} else {
-				view.end(verdict, err)
+				return err
+			}
+			for _, name := range slices.Sorted(maps.Keys(verdicts)) {
+				if sinks == both {
+					view.end(name+": ", verdicts[name], verdicts[name].Err())
+				} else {
+					view.end("", verdicts[name], err)
+				}
 			}
 			return err
 		},
@@ -74,9 +97,14 @@ explain, or too little was emitted.`,
 	f.IntVar(&o.Agents, "agents", 50, "agents in the simulated workspace")
 	f.Float64Var(&o.Rate, "rate", 200, "events per second over all agents")
 	f.BoolVar(&o.Faults, "faults", false, "disturb sockets and broker on the way")
-	f.BoolVar(&asJSON, "json", false, "print the judge's figures as one JSON object; progress goes to standard error")
+	f.StringVar(&sinks, "sink", trial.NATS, "where events go: nats (embedded), kafka or both")
+	f.StringSliceVar(&o.Kafka, "brokers", nil, "Kafka's brokers, host:port, without TLS and SASL")
+	f.BoolVar(&asJSON, "json", false, "print the judge's figures as one JSON object (of --sink both: one per sink); progress goes to standard error")
 	return cmd
 }
+
+// both is embedded NATS and Kafka, each with everything.
+const both = "both"
 
 // demoView shows a trial: on a terminal a few lines that are drawn over, elsewhere a line now and then.
 type demoView struct {
@@ -96,12 +124,13 @@ type rate struct {
 	landed int
 }
 
-func newDemoView(out io.Writer, o trial.Options) *demoView {
+func newDemoView(out io.Writer, o trial.Options, sinks string) *demoView {
 	v := &demoView{out: out, duration: o.Duration}
 	if f, ok := out.(*os.File); ok {
 		v.terminal = term.IsTerminal(int(f.Fd()))
 	}
-	v.printf("Taskbridge demo: %d agents, %g events/s: simulated TaskRouter sockets → bridge → NATS JetStream → judge\n", o.Agents, o.Rate)
+	v.printf("Taskbridge demo: %d agents, %g events/s: simulated TaskRouter sockets → bridge → %s → judge\n",
+		o.Agents, o.Rate, map[string]string{trial.NATS: "NATS JetStream", trial.Kafka: "Kafka", both: "NATS JetStream and Kafka"}[sinks])
 	return v
 }
 
@@ -175,11 +204,11 @@ func (v *demoView) draw(p trial.Progress, perSecond float64) {
 	v.drawn = max(v.drawn, len(lines))
 }
 
-func (v *demoView) end(d ledger.Verdict, err error) {
+func (v *demoView) end(to string, d ledger.Verdict, err error) {
 	word := "PASS"
 	if err != nil {
 		word = "FAIL"
 	}
-	v.printf("%s: emitted %d, landed %d, missing %d, duplicates %d, out of order %d, invented %d, gaps %d (%.1f s), %.0f events/s, p50 %.1f ms, p99 %.1f ms\n",
-		word, d.Emitted, d.Landed, d.Missing, d.Duplicates, d.OutOfOrder, d.Invented, d.Gaps, d.GapSeconds, d.EventsPerSecond, d.P50MS, d.P99MS)
+	v.printf("%s: %semitted %d, landed %d, missing %d, duplicates %d, out of order %d, invented %d, gaps %d (%.1f s), %.0f events/s, p50 %.1f ms, p99 %.1f ms\n",
+		word, to, d.Emitted, d.Landed, d.Missing, d.Duplicates, d.OutOfOrder, d.Invented, d.Gaps, d.GapSeconds, d.EventsPerSecond, d.P50MS, d.P99MS)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,9 @@ func runExample(t *testing.T, example string) {
 	}
 	switch {
 	case name == "bridge demo":
+		if i := slices.Index(args, "--brokers"); i > 0 {
+			args[i+1] = fakeKafka(t)
+		}
 		args = append(args, "--duration", "1s", "--agents", "10", "--rate", "40")
 	case name == "bridge simulate taskrouter":
 		args = append(args, "--listen", "127.0.0.1:0")

@@ -2,38 +2,43 @@ package trial
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 )
 
-// consumer reads the stream from its beginning, as a user's program would, and shows the judge every message once.
+// reader reads all that a sink has stored, from its beginning, as a user's program would.
+type reader interface {
+	// read hands over each message once, in the order in which it is stored, and returns when ctx ends or when the broker is away. Called again, it goes on
+	// where it was.
+	read(ctx context.Context, take func(body []byte, stored time.Time, sequence uint64)) error
+}
+
+// consumer shows the judge every message once.
 type consumer struct {
-	url   string
-	judge *ledger.Judge
-	log   *zap.Logger
+	reader reader
+	judge  *ledger.Judge
+	log    *zap.Logger
 
 	mu     sync.Mutex
 	landed map[event.Type]int
 	last   []*event.Event // the newest few
 	broken int            // messages that are no events
-	next   uint64         // stream sequence to go on from
 }
 
-func newConsumer(url string, j *ledger.Judge, log *zap.Logger) *consumer {
-	return &consumer{url: url, judge: j, log: log, next: 1, landed: map[event.Type]int{}}
+func newConsumer(r reader, j *ledger.Judge, log *zap.Logger) *consumer {
+	return &consumer{reader: r, judge: j, log: log, landed: map[event.Type]int{}}
 }
 
 // run consumes until ctx ends, and begins again where it was whenever the broker was away.
 func (c *consumer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := c.consume(ctx); err != nil && ctx.Err() == nil {
+		if err := c.reader.read(ctx, c.take); err != nil && ctx.Err() == nil {
 			c.log.Debug("consumer begins again", zap.Error(err))
 		}
 		select {
@@ -43,52 +48,15 @@ func (c *consumer) run(ctx context.Context) {
 	}
 }
 
-func (c *consumer) consume(ctx context.Context) error {
-	conn, err := nats.Connect(c.url, nats.NoReconnect())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	ordered, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: c.next,
-	})
-	if err != nil {
-		return err
-	}
-	messages, err := ordered.Messages(jetstream.PullHeartbeat(time.Second))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	for {
-		m, err := messages.Next()
-		if err != nil {
-			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		c.take(m.Data(), meta)
-		c.next = meta.Sequence.Stream + 1
-	}
-}
-
 const lastShown = 6
 
-func (c *consumer) take(body []byte, meta *jetstream.MsgMetadata) {
+func (c *consumer) take(body []byte, stored time.Time, sequence uint64) {
 	e, _, err := event.ParseStructured(body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
 		c.broken++
-		c.log.Error("message on the stream is no event", zap.Error(err))
+		c.log.Error("message is no event", zap.Error(err))
 		return
 	}
 	c.landed[e.Type]++
@@ -96,5 +64,15 @@ func (c *consumer) take(body []byte, meta *jetstream.MsgMetadata) {
 	if len(c.last) > lastShown {
 		c.last = c.last[1:]
 	}
-	c.judge.Land(ledger.Landed{Event: e, Stored: meta.Timestamp, Sequence: meta.Sequence.Stream})
+	c.judge.Land(ledger.Landed{Event: e, Stored: stored, Sequence: sequence})
+}
+
+// seen is how many events have landed, and the newest few.
+func (c *consumer) seen() (landed int, last []*event.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.landed {
+		landed += n
+	}
+	return landed, slices.Clone(c.last)
 }

@@ -11,7 +11,7 @@ import (
 type Progress struct {
 	Agents, Live, OpenGaps int
 	Emitted                int // by the simulated vendor so far
-	Landed                 int // read back from the broker so far
+	Landed                 int // read back so far, of the sink that has least
 	Unconfirmed            int // accepted by the bridge and not confirmed by the broker
 	Last                   []*event.Event
 }
@@ -26,12 +26,11 @@ func (t *Trial) Progress() Progress {
 	for _, s := range status.Sinks {
 		p.Unconfirmed += s.Unconfirmed
 	}
-	t.consumer.mu.Lock()
-	defer t.consumer.mu.Unlock()
-	for _, n := range t.consumer.landed {
-		p.Landed += n
+	landed := make([]int, len(t.outlets))
+	for i, o := range t.outlets {
+		landed[i], p.Last = o.consumer.seen()
 	}
-	p.Last = slices.Clone(t.consumer.last)
+	p.Landed = slices.Min(landed)
 	return p
 }
 

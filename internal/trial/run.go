@@ -12,8 +12,9 @@ import (
 )
 
 // Run is a whole trial: start, watch for o.Duration, judge, stop. show is called about every watchEvery with what can be seen, and with a
-// note whenever something is done to the system; it must not block. The error is the judge's, or says what could not be run.
-func Run(ctx context.Context, o Options, log *zap.Logger, show func(Progress, string)) (v ledger.Verdict, err error) {
+// note whenever something is done to the system; it must not block. The verdicts are those of each sink, by name. The error is the judge's, or
+// says what could not be run.
+func Run(ctx context.Context, o Options, log *zap.Logger, show func(Progress, string)) (v map[string]ledger.Verdict, err error) {
 	o.setDefaults()
 	t, err := Start(ctx, o, log)
 	if err != nil {
@@ -45,7 +46,7 @@ type disturbance struct {
 	do   func(t *Trial) error
 }
 
-// disturbances are the faults of a trial: what a contact centre's week holds, in seconds.
+// disturbances are the faults of a trial: what a contact centre's week holds, in seconds. The last one is the broker's.
 var disturbances = []disturbance{
 	{0.10, "fault: every socket is sent malformed, unknown and binary frames", func(t *Trial) error {
 		return t.Disturb(simulator.Fault{Kind: "malformed"}, 0)
@@ -80,6 +81,9 @@ func (t *Trial) watch(ctx context.Context, show func(Progress, string)) error {
 	var todo []disturbance
 	if t.o.Faults {
 		todo = disturbances
+		if t.broker == nil {
+			todo = todo[:len(todo)-1] // a broker that was there before is not ours to stop
+		}
 	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

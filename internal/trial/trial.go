@@ -1,6 +1,6 @@
 // Package trial runs everything on one machine: a simulated vendor, the bridge with its real source over real sockets, an embedded
-// nats-server with file storage, a consumer that shares nothing with the bridge but the wire, and the judge. It is the demo, and the stage
-// of the end-to-end tests.
+// nats-server with file storage or a Kafka that is there, consumers that share nothing with the bridge but the wire, and a judge of each. It
+// is the demo, and the stage of the end-to-end tests.
 package trial
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream/embedded"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -33,6 +34,8 @@ import (
 // Options of a trial. Time-outs that last half a minute in production are seconds here, so that a short run shows what they do.
 type Options struct {
 	Dir           string        // for the broker's files; required
+	Kafka         []string      // brokers, host:port: a new topic there is a sink; nil: there is none
+	NoNATS        bool          // that one is the only sink
 	Agents        int           // default 50
 	Rate          float64       // events per second over all agents, default 200
 	Duration      time.Duration // of the judged part, counted from when every session is live; default 20 s
@@ -77,11 +80,10 @@ type Trial struct {
 	log       *zap.Logger
 	simulator *simulator.Simulator
 	feed      taskrouter.Config
-	judge     *ledger.Judge
-	consumer  *consumer
+	outlets   []*outlet // one at least
 
 	mu      sync.Mutex
-	broker  *embedded.Server
+	broker  *embedded.Server // nil: NoNATS
 	roster  []source.Agent
 	letters *deadletter.Store
 	bridge  *bridge.Bridge
@@ -92,12 +94,67 @@ type Trial struct {
 	end        context.CancelFunc // of everything else
 }
 
+// The names of sinks.
+const (
+	NATS  = "nats"
+	Kafka = "kafka"
+)
+
+// outlet is a sink and what is seen of it from outside.
+type outlet struct {
+	name     string
+	judge    *ledger.Judge
+	consumer *consumer
+	connect  func(log *zap.Logger) (connected, error) // makes the sink, as often as there are bridges
+	clear    func() error                             // at the end; nil: there is nothing to do
+}
+
+// connected is a sink that begins to connect when it is told to.
+type connected interface {
+	sink.Sink
+	Connect(ctx context.Context)
+}
+
+func (t *Trial) addOutlet(name string, r reader, connect func(*zap.Logger) (connected, error)) *outlet {
+	judge := ledger.NewJudge(ledger.Bounds{
+		Rate: t.o.Rate, Duration: t.o.Duration, Sessions: t.o.Agents, SilenceLimit: t.o.Silence, DialBudget: t.o.DialRate,
+	})
+	o := &outlet{name: name, judge: judge, consumer: newConsumer(r, judge, t.log.Named(name)), connect: connect}
+	t.outlets = append(t.outlets, o)
+	return o
+}
+
+// addNATS starts the nats-server.
+func (t *Trial) addNATS() (err error) {
+	if t.broker, err = embedded.Start(filepath.Join(t.o.Dir, "nats"), 0, t.log.Named("nats")); err != nil {
+		return err
+	}
+	var c jetstream.Config
+	c.SetDefaults()
+	c.URL, c.Stream = t.broker.URL(), stream
+	t.addOutlet(NATS, &streamReader{url: c.URL}, func(log *zap.Logger) (connected, error) {
+		return jetstream.New(c, log, prometheus.NewRegistry())
+	})
+	return nil
+}
+
+// addKafka fails when no broker answers: the bridge would wait for one for ever.
+func (t *Trial) addKafka(ctx context.Context) error {
+	c := newTopic(t.o.Kafka)
+	if err := reach(ctx, c.Brokers); err != nil {
+		return err
+	}
+	o := t.addOutlet(Kafka, &topicReader{brokers: c.Brokers, topic: c.Topic}, func(log *zap.Logger) (connected, error) {
+		return kafka.New(c, nil, log, prometheus.NewRegistry())
+	})
+	o.clear = func() error { return deleteTopic(c) }
+	return nil
+}
+
 // Start brings everything up; the workload runs from the beginning. The caller ends the trial whether or not it succeeds later.
 func Start(ctx context.Context, o Options, log *zap.Logger) (*Trial, error) {
 	o.setDefaults()
-	t := &Trial{o: o, log: log, judge: ledger.NewJudge(ledger.Bounds{
-		Rate: o.Rate, Duration: o.Duration, Sessions: o.Agents, SilenceLimit: o.Silence, DialBudget: o.DialRate,
-	})}
+	t := &Trial{o: o, log: log}
 	var err error
 	t.simulator, err = simulator.New(simulator.Options{Workers: o.Agents, Rate: o.Rate, Seed: o.Seed, Heartbeat: o.Heartbeat}, log.Named("simulator"))
 	if err != nil {
@@ -119,8 +176,15 @@ func Start(ctx context.Context, o Options, log *zap.Logger) (*Trial, error) {
 	for _, w := range r.Workers {
 		t.roster = append(t.roster, t.agent(w))
 	}
-	if t.broker, err = embedded.Start(filepath.Join(o.Dir, "nats"), 0, log.Named("nats")); err != nil {
-		return nil, errors.Join(err, t.Stop())
+	if !o.NoNATS {
+		if err := t.addNATS(); err != nil {
+			return nil, errors.Join(err, t.Stop())
+		}
+	}
+	if len(o.Kafka) > 0 {
+		if err := t.addKafka(ctx); err != nil {
+			return nil, errors.Join(err, t.Stop())
+		}
 	}
 	if t.letters, err = deadletter.Open(deadletter.Options{Dir: filepath.Join(o.Dir, deadletter.Dir), Log: log.Named("deadletters")}); err != nil {
 		return nil, errors.Join(err, t.Stop())
@@ -128,8 +192,9 @@ func Start(ctx context.Context, o Options, log *zap.Logger) (*Trial, error) {
 	if err := t.StartBridge(ctx); err != nil {
 		return nil, errors.Join(err, t.Stop())
 	}
-	t.consumer = newConsumer(t.broker.URL(), t.judge, log.Named("consumer"))
-	t.background.Go(func() { t.consumer.run(ctx) })
+	for _, o := range t.outlets {
+		t.background.Go(func() { o.consumer.run(ctx) })
+	}
 	return t, nil
 }
 
@@ -156,17 +221,17 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var nats jetstream.Config
-	nats.SetDefaults()
-	nats.URL, nats.Stream = t.broker.URL(), stream
-	js, err := jetstream.New(nats, t.log.Named("jetstream"), prometheus.NewRegistry())
-	if err != nil {
-		return err
-	}
-	var out sink.Sink = js
-	if t.o.tamper != nil {
-		if out, err = t.o.tamper(js, nats.URL); err != nil {
+	sinks, all := map[string]sink.Sink{}, []connected(nil)
+	for _, o := range t.outlets {
+		to, err := o.connect(t.log.Named(o.name))
+		if err != nil {
 			return err
+		}
+		all, sinks[o.name] = append(all, to), to
+		if t.o.tamper != nil {
+			if sinks[o.name], err = t.o.tamper(to, t.broker.URL()); err != nil {
+				return err
+			}
 		}
 	}
 	accepted, err := spool.Open(spool.Options{Dir: filepath.Join(t.o.Dir, "spool"), Log: t.log.Named("spool")})
@@ -176,7 +241,7 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 	t.bridge, err = bridge.New(
 		bridge.Options{BridgeID: "trial", DialRate: t.o.DialRate, Silence: t.o.Silence},
 		map[string]bridge.Feed{sourceName: {Source: src, Mapper: mapping.NewTaskRouter(policy)}},
-		accepted, map[string]sink.Sink{stream: out}, t.letters, t.log.Named("bridge"), prometheus.NewRegistry())
+		accepted, sinks, t.letters, t.log.Named("bridge"), prometheus.NewRegistry())
 	if err == nil {
 		err = t.bridge.SetRoster(map[string][]source.Agent{sourceName: t.roster})
 	}
@@ -184,7 +249,9 @@ func (t *Trial) StartBridge(ctx context.Context) error {
 		return errors.Join(err, accepted.Close())
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	js.Connect(ctx)
+	for _, to := range all {
+		to.Connect(ctx)
+	}
 	running, done := t.bridge, make(chan error, 1)
 	t.stop, t.done = cancel, done
 	t.background.Go(func() { done <- errors.Join(running.Run(ctx), accepted.Close()) })
@@ -235,25 +302,38 @@ func (t *Trial) RestartBroker() error {
 
 // Disturb injects a fault into the simulated vendor and tells the judge of it. lasted is how long it keeps sessions from receiving.
 func (t *Trial) Disturb(f simulator.Fault, lasted time.Duration) error {
-	t.judge.Fault(ledger.Fault{Sessions: len(f.Workers), Lasted: lasted})
+	t.fault(ledger.Fault{Sessions: len(f.Workers), Lasted: lasted})
 	return t.simulator.Inject(f)
 }
 
-// Verdict ends the workload, waits until everything that was told has landed or has had ample time to, and judges.
-func (t *Trial) Verdict(ctx context.Context) (ledger.Verdict, error) {
+func (t *Trial) fault(f ledger.Fault) {
+	for _, o := range t.outlets {
+		o.judge.Fault(f)
+	}
+}
+
+// Verdict ends the workload, waits until everything that was told has landed or has had ample time to, and judges each sink, by name.
+func (t *Trial) Verdict(ctx context.Context) (map[string]ledger.Verdict, error) {
 	t.simulator.StopWorkload()
 	end := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	for {
 		t.readLedger()
-		v := t.judge.Verdict(end)
-		if v.Missing == 0 && t.Progress().Unconfirmed == 0 {
-			return v, v.Err()
+		all, missing, err := map[string]ledger.Verdict{}, 0, error(nil)
+		for _, o := range t.outlets {
+			v := o.judge.Verdict(end)
+			all[o.name], missing = v, missing+v.Missing
+			if bad := v.Err(); bad != nil {
+				err = errors.Join(err, fmt.Errorf("%s: %w", o.name, bad))
+			}
+		}
+		if missing == 0 && t.Progress().Unconfirmed == 0 {
+			return all, err
 		}
 		select {
 		case <-ctx.Done():
-			return v, v.Err()
+			return all, err
 		case <-time.After(4 * poll):
 		}
 	}
@@ -264,7 +344,9 @@ const settle = 20 * time.Second
 
 func (t *Trial) readLedger() {
 	for _, e := range t.simulator.Ledger() {
-		t.judge.Emit(ledger.Entry(e))
+		for _, o := range t.outlets {
+			o.judge.Emit(ledger.Entry(e))
+		}
 	}
 }
 
@@ -276,6 +358,11 @@ func (t *Trial) Stop() error {
 	t.background.Wait()
 	if t.letters != nil {
 		err = errors.Join(err, t.letters.Close())
+	}
+	for _, o := range t.outlets {
+		if o.clear != nil {
+			err = errors.Join(err, o.clear())
+		}
 	}
 	if t.broker != nil {
 		t.broker.Shutdown()

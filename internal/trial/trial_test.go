@@ -49,7 +49,8 @@ func TestEndToEnd(t *testing.T) {
 			t.Parallel()
 			tr := start(t, s.options)
 			s.act(t, tr)
-			v, err := tr.Verdict(t.Context())
+			all, err := tr.Verdict(t.Context())
+			v := all[NATS]
 			t.Logf("%+v", v)
 			if err != nil {
 				t.Error(err)
@@ -75,7 +76,7 @@ func TestEndToEndControls(t *testing.T) {
 			var v ledger.Verdict
 			until(t, "everything but what was broken is in order, and the judge sees what was", func() bool {
 				tr.readLedger()
-				v = tr.judge.Verdict(end)
+				v = tr.outlets[0].judge.Verdict(end)
 				return tr.Progress().Unconfirmed == 0 && v.Err() != nil && s.broken.alone(v)
 			})
 			t.Logf("%+v", v)
@@ -122,8 +123,8 @@ func sendMalformed(t *testing.T, tr *Trial) {
 	tr.emit(t, 600)
 	if tr.o.tamper == nil { // of each fault's six frames none is dropped silently
 		want := 3 * 6 * 20
-		until(t, "every malformed frame is told", func() bool { return tr.consumer.count(event.BridgeUnmapped) >= want })
-		if got := tr.consumer.count(event.BridgeUnmapped); got != want {
+		until(t, "every malformed frame is told", func() bool { return tr.outlets[0].consumer.count(event.BridgeUnmapped) >= want })
+		if got := tr.outlets[0].consumer.count(event.BridgeUnmapped); got != want {
 			t.Errorf("got %d bridge.unmapped events, want %d", got, want)
 		}
 	}
@@ -154,7 +155,7 @@ func changeRoster(t *testing.T, tr *Trial) {
 
 func stopAndStart(t *testing.T, tr *Trial) {
 	tr.emit(t, 500)
-	tr.judge.Fault(ledger.Fault{})
+	tr.fault(ledger.Fault{})
 	if err := tr.StopBridge(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -163,7 +164,7 @@ func stopAndStart(t *testing.T, tr *Trial) {
 	}
 	until(t, "the next bridge is live", func() bool { p := tr.Progress(); return p.Live == p.Agents })
 	if tr.o.tamper == nil {
-		until(t, "a planned gap of every agent, opened and closed, is on the broker", func() bool { return tr.consumer.count(event.SessionGap) == 40 })
+		until(t, "a planned gap of every agent, opened and closed, is on the broker", func() bool { return tr.outlets[0].consumer.count(event.SessionGap) == 40 })
 	}
 	tr.emit(t, 900)
 }

@@ -49,7 +49,8 @@ func TestNames(t *testing.T) {
 			answer.Store(noError)
 			until(t, "every session is live again", func() bool { p := tr.Progress(); return p.Live == agents && p.OpenGaps == 0 })
 			emit(t, tr, 150)
-			v, err := tr.Verdict(t.Context())
+			all, err := tr.Verdict(t.Context())
+			v := all[trial.NATS]
 			t.Logf("%+v", v)
 			if err != nil {
 				t.Error(err)
