@@ -8,6 +8,8 @@ BENCH   ?=
 RUNS    ?= 10000
 # The packages whose tests can use a real Apache Kafka. One after the other: each starts a cluster of its own.
 KAFKA   := -count 1 -p 1 ./internal/testkafka ./internal/sink/kafka
+# The end-to-end tests that do; they wait for most of their time.
+E2EKAFKA := -count 1 -parallel 10 ./test/e2e -run '^TestKafka'
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
 E2E     := -count 1 -timeout 10m -parallel 10
 # What an event costs on its way, step by step; none of them waits for a disk or a network.
@@ -37,11 +39,13 @@ e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing di
 kafka: ## Run the tests against a real Apache Kafka of one broker; the first run fetches it, and needs Java and Maven (a minute)
 	scripts/kafka fetch
 	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(KAFKA)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(E2EKAFKA)
 
 verify: ## Run the end-to-end tests with those that take minutes, those against three Kafka brokers, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
 	$(GO) test -count 1 -timeout 60m -parallel 10 $(TEST) ./test/e2e -e2e.verify
 	scripts/kafka fetch
 	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GO) test -timeout 60m $(TEST) $(KAFKA)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GO) test -timeout 60m $(TEST) $(E2EKAFKA) -e2e.verify
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
 	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 

@@ -40,7 +40,8 @@ type mortal struct {
 	*rig
 	life
 	scenario
-	image string // of its volume, if it has one
+	rest  time.Duration // between two lives
+	image string        // of its volume, if it has one
 }
 
 // After the rest between two lives, the broker recognises nothing any more that the dead bridge had sent.
@@ -52,9 +53,17 @@ const (
 func newMortal(t *testing.T, rate float64) *mortal {
 	t.Helper()
 	b := newBroker(t, shortWindow)
+	m := prepareMortal(t, setup{flood: rate, broker: b}, rest)
+	m.life.Broker, m.life.Window = b.gate.listener.Addr().String(), shortWindow
+	return m
+}
+
+// prepareMortal leaves to say where the life's broker is.
+func prepareMortal(t *testing.T, s setup, rest time.Duration) *mortal {
+	t.Helper()
 	dir := t.TempDir()
-	m := &mortal{rig: prepare(t, setup{flood: rate, broker: b})}
-	m.life.Vendor, m.life.Broker, m.life.Window = m.vendor, b.gate.listener.Addr().String(), shortWindow
+	m := &mortal{rig: prepare(t, s), rest: rest}
+	m.life.Vendor = m.vendor
 	m.life.Spool, m.life.Accepted = filepath.Join(dir, "spool"), filepath.Join(dir, "accepted")
 	m.scenario.cause = event.CauseCrash
 	return m
@@ -81,8 +90,8 @@ func (m *mortal) dies(t *testing.T, p point, after int64) {
 	}
 	m.scenario.faults = append(m.scenario.faults, fault{})
 	m.scenario.gaps++
-	m.scenario.lasted = rest
-	<-time.After(rest)
+	m.scenario.lasted = m.rest
+	<-time.After(m.rest)
 }
 
 // lives starts a bridge that is not to die, and lets it work for a while.
@@ -107,6 +116,17 @@ func (m *mortal) delivered(t *testing.T) {
 		t.Errorf("%d events were accepted and have not landed: %q", len(lost), lost[:min(10, len(lost))])
 	}
 	m.settle(t, m.scenario)
+}
+
+// verdict is what the judge says of a life that died and the next one, whatever that is.
+func (m *mortal) verdict(t *testing.T, p point, after int64) ledger.Verdict {
+	t.Helper()
+	m.dies(t, p, after)
+	m.lives(t)
+	v, _, _ := m.judged(t, scenario{faults: m.scenario.faults, lasted: m.scenario.lasted, unfair: func(ledger.Verdict) bool { return true }})
+	t.Logf("%+v", v)
+	m.stop(t)
+	return v
 }
 
 // known are the ids of what was accepted until now.
@@ -160,20 +180,12 @@ func TestCrash(t *testing.T) {
 // TestCrashControls: each thing that a restart depends on is missed where it is left out.
 func TestCrashControls(t *testing.T) {
 	t.Parallel()
-	verdict := func(t *testing.T, m *mortal, p point, after int64) ledger.Verdict {
-		m.dies(t, p, after)
-		m.lives(t)
-		v, _, _ := m.judged(t, scenario{faults: m.scenario.faults, lasted: m.scenario.lasted, unfair: func(ledger.Verdict) bool { return true }})
-		t.Logf("%+v", v)
-		m.stop(t)
-		return v
-	}
 	t.Run("tail check", func(t *testing.T) {
 		long(t)
 		t.Parallel()
 		m := newMortal(t, rate)
 		m.life.Without = tailCheck
-		if v := verdict(t, m, beforeCursor, 4); v.Duplicates == 0 {
+		if v := m.verdict(t, beforeCursor, 4); v.Duplicates == 0 {
 			t.Error("nothing is stored twice without it")
 		}
 	})
@@ -182,7 +194,7 @@ func TestCrashControls(t *testing.T) {
 		t.Parallel()
 		m := newMortal(t, rate)
 		m.life.Without = gaps
-		if v := verdict(t, m, afterRead, 300); v.Missing == 0 {
+		if v := m.verdict(t, afterRead, 300); v.Missing == 0 {
 			t.Error("nothing is missing without them")
 		}
 	})
@@ -195,7 +207,7 @@ func TestCrashControls(t *testing.T) {
 			t.Fatal(err)
 		}
 		accepted := m.known(t)
-		verdict(t, m, afterSync, 1)
+		m.verdict(t, afterSync, 1)
 		if len(missingOf(accepted, m.landed)) == 0 {
 			t.Error("nothing accepted is lost without it")
 		}

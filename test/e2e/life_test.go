@@ -23,6 +23,7 @@ import (
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 	"github.com/taskbridge/taskbridge/internal/source"
 	"github.com/taskbridge/taskbridge/internal/source/taskrouter"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -32,8 +33,10 @@ import (
 // it can leave out what a negative control is about. marks_test.go has what stands between its parts.
 type life struct {
 	Vendor   simulator.Ready
-	Broker   string // host:port
+	Broker   string // host:port of a NATS server
 	Window   time.Duration
+	Brokers  []string // of a Kafka, in place of that
+	Topic    string
 	Spool    string
 	Accepted string // a file: the id of every event that was made durable
 	Dies     point
@@ -42,6 +45,7 @@ type life struct {
 	Trouble  string // a file: while it is there, the disk has what it says
 
 	passed   atomic.Int64
+	out      atomic.Int64 // batches
 	accepted accepted
 }
 
@@ -102,10 +106,7 @@ func (l *life) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
 
-	var nats jetstream.Config
-	nats.SetDefaults()
-	nats.URL, nats.Stream, nats.DuplicateWindow = "nats://"+l.Broker, "FACTS", config.Duration(l.Window)
-	js, err := jetstream.New(nats, log, reg)
+	to, err := l.sink(log, reg)
 	if err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (l *life) run(ctx context.Context) (err error) {
 	b, err := bridge.New(
 		bridge.Options{BridgeID: "life", Silence: patient},
 		map[string]bridge.Feed{sourceName: {Source: listening{src, l}, Mapper: mapping.NewTaskRouter(policy)}},
-		&keeping{Disk: disk, life: l}, map[string]sink.Sink{sinkName: confirming{js, l}}, letters, log, reg)
+		&keeping{Disk: disk, life: l}, map[string]sink.Sink{sinkName: confirming{to, l}}, letters, log, reg)
 	if err != nil {
 		return err
 	}
@@ -137,6 +138,25 @@ func (l *life) run(ctx context.Context) (err error) {
 	if err := b.SetRoster(map[string][]source.Agent{sourceName: roster}); err != nil {
 		return err
 	}
-	js.Connect(ctx)
+	to.Connect(ctx)
 	return b.Run(ctx)
+}
+
+// connected is a sink that begins to connect when it is told to.
+type connected interface {
+	sink.Sink
+	Connect(ctx context.Context)
+}
+
+func (l *life) sink(log *zap.Logger, reg prometheus.Registerer) (connected, error) {
+	if l.Topic != "" {
+		var c kafka.Config
+		c.SetDefaults()
+		c.Brokers, c.Topic = l.Brokers, l.Topic
+		return kafka.New(c, nil, log, reg)
+	}
+	var c jetstream.Config
+	c.SetDefaults()
+	c.URL, c.Stream, c.DuplicateWindow = "nats://"+l.Broker, "FACTS", config.Duration(l.Window)
+	return jetstream.New(c, log, reg)
 }

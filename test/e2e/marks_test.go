@@ -23,6 +23,7 @@ const (
 	afterRead        point = "after a frame was read"
 	beforeSync       point = "after the write, before fsync"
 	afterSync        point = "after fsync, before publish"
+	afterSend        point = "after a batch was sent, others under way without an answer"
 	beforeAnswer     point = "stored by the broker, before its answer counts"
 	beforeCursor     point = "after answers, before the cursor is saved"
 	beforeCheckpoint point = "before the views are saved"
@@ -266,6 +267,7 @@ type confirming struct {
 
 func (c confirming) Send(b *sink.Batch) {
 	own := sink.NewBatch(b.Lane, b.Records, func(_ *sink.Batch, err error) {
+		c.out.Add(-1)
 		if err == nil {
 			c.pass(beforeAnswer)
 		}
@@ -273,8 +275,12 @@ func (c confirming) Send(b *sink.Batch) {
 	})
 	own.FirstSent, own.Place = b.FirstSent, b.Place
 	own.Out()
+	out := c.out.Add(1)
 	c.Sink.Send(own)
 	b.FirstSent, b.Place = own.FirstSent, own.Place // read by the goroutine that sends alone
+	if out > 1 {
+		c.pass(afterSend)
+	}
 }
 
 func (c confirming) Landed(ctx context.Context, mark []byte, found func(string)) error {

@@ -26,6 +26,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/ledger"
 	simulator "github.com/taskbridge/taskbridge/internal/simulator/taskrouter"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 )
 
 // program is the built program, made once in a folder of TestMain.
@@ -48,22 +49,8 @@ type process struct {
 	ended          chan struct{}
 }
 
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
+// output is what a process has written.
+type output struct{ sinktest.Lines }
 
 // launch runs the program.
 func launch(t *testing.T, env []string, args ...string) *process {
@@ -135,6 +122,7 @@ type rig struct {
 	bridge    *process
 	env       []string // of the bridge
 	config    string
+	topic     *topic  // of a Kafka; nil: the broker is NATS
 	server    *broker // nil: the bridge's own, at broker
 	broker    string
 	admin     admin.Client
@@ -157,6 +145,7 @@ type setup struct {
 	flood  float64                      // events per second of a simulator in this process, where a long ledger is quickly read
 	source func(simulator.Ready) string // members of the source that say where the vendor is and who the agents are
 	broker *broker
+	topic  *topic
 	more   string // further sections of the configuration
 	env    []string
 }
@@ -172,7 +161,7 @@ func newRig(t *testing.T, s setup) *rig {
 // prepare starts everything but the bridge.
 func prepare(t *testing.T, s setup) *rig {
 	t.Helper()
-	r := &rig{env: s.env, server: s.broker}
+	r := &rig{env: s.env, server: s.broker, topic: s.topic}
 	if s.flood > rate {
 		floods <- struct{}{}
 		t.Cleanup(func() { <-floods })
@@ -199,17 +188,21 @@ func prepare(t *testing.T, s setup) *rig {
 	if s.broker != nil {
 		nats = s.broker.sink()
 	}
+	sink := fmt.Sprintf("nats: {%s, stream: FACTS}", nats)
+	if s.topic != nil {
+		sink = s.topic.sink()
+	}
 	r.config = write(t, dir, "bridge.yaml", fmt.Sprintf(`sources:
   - name: simulator
     taskrouter: {account: %s, workspace: %s, api_key: %s, api_secret_file: api-secret, %s}
 sinks:
   - name: facts
-    nats: {%s, stream: FACTS}
+    %s
 bridge: {silence_limit: %v, refused_retry: 1s, stop: fast}
 health: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
 %s
-`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), nats, silence, s.more))
+`, r.vendor.Account, r.vendor.Workspace, r.vendor.APIKey, s.source(r.vendor), sink, silence, s.more))
 	return r
 }
 
@@ -240,7 +233,7 @@ func (r *rig) start(t *testing.T) {
 	t.Helper()
 	r.bridge = launch(t, r.env, "run", "-c", r.config)
 	var log struct{ URL, Admin string }
-	if r.server == nil {
+	if r.server == nil && r.topic == nil {
 		r.bridge.stderr.line(t, `"msg":"the broker runs in this process`, &log)
 	}
 	r.bridge.stderr.line(t, `"msg":"bridge starts"`, &log)
@@ -347,6 +340,10 @@ func (r *rig) stored(t *testing.T) (all []ledger.Landed) {
 		}
 		slices.SortStableFunc(all, func(a, b ledger.Landed) int { return a.Stored.Compare(b.Stored) })
 		return all
+	}
+	if r.topic != nil {
+		r.landed = r.topic.stored(t)
+		return slices.Clone(r.landed)
 	}
 	url := r.broker
 	if r.server != nil {
