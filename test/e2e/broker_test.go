@@ -105,6 +105,7 @@ type gate struct {
 	to   string
 	held chan struct{} // closed when answers pass
 	open map[net.Conn]bool
+	came int // connections
 }
 
 func newGate(t *testing.T) *gate {
@@ -143,6 +144,13 @@ func (g *gate) lead(to string) {
 	}
 }
 
+// count is how many connections were made.
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.came
+}
+
 // withhold keeps back what the broker answers. What a cut finds kept back is lost.
 func (g *gate) withhold() {
 	g.mu.Lock()
@@ -164,6 +172,7 @@ func (g *gate) pass() {
 func (g *gate) join(from net.Conn) {
 	defer func() { _ = from.Close() }()
 	g.mu.Lock()
+	g.came++
 	address := g.to
 	g.mu.Unlock()
 	if address == "" {

@@ -70,18 +70,24 @@ func everything(*event.Event) bool { return true }
 // fanOut replaces the sinks of the configuration.
 func (r *rig) fanOut(t *testing.T, outlets ...*outlet) {
 	t.Helper()
+	sinks := ""
+	for _, o := range outlets {
+		sinks += o.section()
+	}
+	r.replaceSinks(t, sinks)
+	r.outlets = outlets
+}
+
+// replaceSinks replaces them in the configuration, which counts from the next start.
+func (r *rig) replaceSinks(t *testing.T, sinks string) {
+	t.Helper()
 	content, err := os.ReadFile(r.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, _ := strings.Cut(string(content), "sinks:\n")
 	_, after, _ := strings.Cut(rest, "bridge:")
-	sinks := "sinks:\n"
-	for _, o := range outlets {
-		sinks += o.section()
-	}
-	write(t, filepath.Dir(r.config), filepath.Base(r.config), before+sinks+"bridge:"+after)
-	r.outlets = outlets
+	write(t, filepath.Dir(r.config), filepath.Base(r.config), before+"sinks:\n"+sinks+"bridge:"+after)
 }
 
 // ready is what /readyz answers.
