@@ -29,14 +29,18 @@ func (c *Config) transport(topics []string) (*kafkago.Transport, error) {
 		Dial:        (&net.Dialer{Timeout: time.Duration(c.DialTimeout)}).DialContext,
 		DialTimeout: time.Duration(c.DialTimeout), IdleTimeout: 5 * time.Minute, MetadataTopics: topics, ClientID: c.ClientID,
 	}
-	var err error
+	var (
+		encryption *tls.Config
+		err        error
+	)
 	if c.TLS != nil {
-		if t.TLS, err = c.TLS.config(); err != nil {
+		if encryption, err = c.TLS.config(); err != nil {
 			return nil, err
 		}
+		t.Dial = (&encrypted{config: encryption, dial: t.Dial}).connect // and not t.TLS: see there
 	}
 	if c.SASL != nil {
-		if t.SASL, err = c.SASL.mechanism(t.TLS); err != nil {
+		if t.SASL, err = c.SASL.mechanism(encryption); err != nil {
 			return nil, err
 		}
 	}

@@ -172,18 +172,6 @@ func TestSecure(t *testing.T) {
 	}
 }
 
-// TestPlainClientOfTLS: a client that uses TLS where nobody does is told something, too.
-func TestTLSToPlain(t *testing.T) {
-	c := startCluster(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "facts"))
-	cfg := testConfig(c)
-	cfg.TLS, cfg.DialTimeout = &TLS{}, config.Duration(200*time.Millisecond)
-	s := makeSink(t, cfg, zapNop)
-	run(t, s)
-	if err := s.Open(t.Context()); err == nil {
-		t.Error("got success")
-	}
-}
-
 // TestPasswordIsReadAgain: a rotated password is used from the next connection on.
 func TestPasswordIsReadAgain(t *testing.T) {
 	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "facts"), kfake.EnableSASL(), kfake.User("PLAIN", "bridge", canary))

@@ -56,6 +56,14 @@ const (
 	toCreate   right = "Create"
 )
 
+// access is a right on a topic.
+type access struct {
+	right right
+	topic string
+}
+
+func (r right) on(topic string) access { return access{r, topic} }
+
 // codes classifies what brokers answer (Kafka protocol, "Error Codes"), as a real broker was seen to use them. A code that is not here is worth retrying.
 var codes = map[kafkago.Error]class{
 	kafkago.NotLeaderForPartition:        {reason: "no_leader", outcome: elsewhere},
@@ -113,6 +121,7 @@ var (
 	disconnected = class{reason: "disconnected"}
 	timedOut     = class{reason: "timeout"}
 	tlsFailed    = class{reason: "tls", wait: slowly, advice: "check tls: ca_file, cert_file and key_file, and whether the listener uses TLS"}
+	noTLS        = class{reason: "tls", wait: slowly, advice: "the listener seems not to use TLS: name one in brokers that uses TLS, or leave out tls"}
 	unclassified = class{reason: "other"}
 	// The brokers the library knows of: an unreachable cluster looks like a topic that is missing. It never is one.
 	notFound = class{reason: "no_leader", outcome: elsewhere}
@@ -152,6 +161,8 @@ func classify(err error) class {
 		return unclassified
 	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):
 		return notFound
+	case errors.Is(err, errNoTLS):
+		return noTLS
 	case errors.As(err, &record), errors.As(err, &invalid), isCertificate(err), isAlert(err), strings.Contains(err.Error(), "appears to be expecting TLS"):
 		return tlsFailed
 	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
@@ -193,13 +204,14 @@ func (c class) troubles() bool {
 	return false
 }
 
-// tell is err with its reason, and with what the operator should do. need is the right that was needed.
-func (c class) tell(doing string, need right, err error) error {
+// tell is err with its reason, and with what the operator should do. need is what the user must have been allowed to do.
+func (c class) tell(doing string, need access, err error) error {
 	switch c.advice {
 	case "":
 		return retry.Reasonf(c.reason, "%s: %w", doing, err)
 	case grant:
-		return retry.Reasonf(c.reason, "%s: %w: grant the bridge's Kafka user this right: kafka-acls.sh --add --allow-principal User:NAME --operation %s --topic TOPIC", doing, err, need)
+		return retry.Reasonf(c.reason, "%s: %w: grant the bridge's Kafka user the right %s on the topic %s: kafka-acls.sh --add --allow-principal User:NAME --operation %s --topic %s",
+			doing, err, need.right, need.topic, need.right, need.topic)
 	}
 	return retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice)
 }

@@ -56,7 +56,7 @@ func (s *Sink) tryOn(p *partition, b *sink.Batch) error {
 			return errClosed
 		}
 		c, failed := classify(err), time.Now()
-		told := c.tell("publish to "+p.String(), toWrite, err)
+		told := c.tell("publish to "+p.String(), toWrite.on(p.topic), err)
 		s.trouble(p, c, told)
 		if (c.outcome != elsewhere && c.outcome != waiting) || time.Since(begin) > deliverFor || s.forgotten(b) {
 			switch c.outcome {
@@ -171,7 +171,7 @@ func (s *Sink) initProducer(ctx context.Context) (int64, error) {
 		}
 		c := classify(err)
 		if c.outcome != waiting || !sleep(ctx, c.wait) {
-			return 0, c.tell("get a producer id", toWrite, err)
+			return 0, c.tell("get a producer id", toWrite.on(s.names[0]), err)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)
 	}
 	topics, err := s.describe(ctx, s.names)
 	if err != nil {
-		return classify(err).tell("look up topics", toDescribe, err)
+		return classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
 	}
 	var lost error
 	there := map[string]topicInfo{}
@@ -161,7 +161,7 @@ func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)
 			lost = errors.Join(lost, fmt.Errorf("topic %s is gone: %w", name, sink.ErrBrokerLost))
 			continue
 		case t.err != nil:
-			return classify(t.err).tell("look up topic "+name, toDescribe, t.err)
+			return classify(t.err).tell("look up topic "+name, toDescribe.on(name), t.err)
 		case before.ends != nil && (before.id != t.id && before.id != topicID{} || len(before.ends) > len(t.partitions)):
 			lost = errors.Join(lost, fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost))
 			s.forget(name)
@@ -199,7 +199,7 @@ func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)
 				at = max(at, from[name].ends[id])
 			}
 			if err := s.readIDs(ctx, name, id, at, ends[name][id], found); err != nil {
-				return classify(err).tell(fmt.Sprintf("read partition %d of topic %s", id, name), toRead, err)
+				return classify(err).tell(fmt.Sprintf("read partition %d of topic %s", id, name), toRead.on(name), err)
 			}
 		}
 	}

@@ -93,11 +93,11 @@ func (s *Sink) offsets(ctx context.Context, which int64, found map[string]topicI
 			}
 			answer, err := s.client.ListOffsets(ctx, request)
 			if err != nil {
-				return nil, classify(err).tell("look up where topic "+name+" ends", toDescribe, err)
+				return nil, classify(err).tell("look up where topic "+name+" ends", toDescribe.on(name), err)
 			}
 			for _, p := range answer.Topics[name] {
 				if p.Error != nil {
-					return nil, classify(p.Error).tell(fmt.Sprintf("look up where partition %d of topic %s ends", p.Partition, name), toDescribe, p.Error)
+					return nil, classify(p.Error).tell(fmt.Sprintf("look up where partition %d of topic %s ends", p.Partition, name), toDescribe.on(name), p.Error)
 				}
 				all[name][p.Partition] = max(p.FirstOffset, p.LastOffset)
 			}

@@ -24,6 +24,7 @@ func TestRealBroker(t *testing.T) {
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 1) })
 	t.Run("logins", func(t *testing.T) { realLogins(t, c) })
 	t.Run("rights", func(t *testing.T) { realRights(t, c) })
+	t.Run("restart under tls", func(t *testing.T) { realRestart(t, c) })
 }
 
 // TestRealCluster needs three brokers: the suite again, and leaders that move.
@@ -102,6 +103,7 @@ func realLogins(t *testing.T, c *testkafka.Cluster) {
 		{"no client certificate", "SSL", ca, nil, "tls"},
 		{"the system's authorities", "SSL", &TLS{}, nil, "tls"},
 		{"no tls where it is expected", "SSL", nil, nil, "tls"},
+		{"tls where it is not expected", "PLAINTEXT", ca, nil, "tls"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := realConfig(c, tt.listener, "logins")
@@ -190,6 +192,49 @@ func realRights(t *testing.T, c *testkafka.Cluster) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// realRestart: a broker that stops and comes back is no broker that does not use TLS.
+func realRestart(t *testing.T, c *testkafka.Cluster) {
+	const topic = "restarts"
+	c.CreateTopic(t, topic, 1, nil)
+	c.Allow(t, testkafka.ClientName, topic, kafkago.ACLOperationTypeWrite, kafkago.ACLOperationTypeDescribe, kafkago.ACLOperationTypeRead, kafkago.ACLOperationTypeDescribeConfigs)
+	cert, key := c.Certificate()
+	cfg := realConfig(c, "SSL", topic)
+	cfg.TLS = &TLS{CAFile: config.Path(c.CA()), CertFile: config.Path(cert), KeyFile: config.Path(key)}
+	s := makeSink(t, cfg, zap.NewNop())
+	run(t, s)
+	eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
+	stop, reasons := make(chan struct{}), make(chan map[string]int)
+	go func() {
+		seen := map[string]int{}
+		for i := 1; ; {
+			b, answers := batch(s, records("WT1", i, 1))
+			b.Out()
+			s.Send(b)
+			if err := <-answers; err != nil {
+				seen[retry.ReasonOf(err)]++
+			} else {
+				i++
+			}
+			select {
+			case <-stop:
+				reasons <- seen
+				return
+			default:
+			}
+		}
+	}()
+	for _, end := range []func(testing.TB, int){c.Stop, c.Kill} {
+		end(t, 1)
+		c.Start(t, 1)
+	}
+	close(stop)
+	seen := <-reasons
+	t.Log(seen)
+	if seen["tls"] > 0 {
+		t.Errorf("told %d times that TLS fails", seen["tls"])
+	}
 }
 
 // realLeaders moves all leaders while batches are under way: nothing is lost, doubled or out of order, and no batch is given back.

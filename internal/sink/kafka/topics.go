@@ -94,7 +94,7 @@ func noTopic(b *sink.Batch) error {
 func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 	found, err := s.describe(ctx, s.names)
 	if err != nil {
-		return nil, classify(err).tell("look up topics", toDescribe, err)
+		return nil, classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
 	}
 	var missing []string
 	for _, name := range s.names {
@@ -110,12 +110,12 @@ func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 			return nil, err
 		}
 		if found, err = s.describe(ctx, s.names); err != nil {
-			return nil, classify(err).tell("look up topics", toDescribe, err)
+			return nil, classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
 		}
 	}
 	for _, name := range s.names {
 		if err := found[name].err; err != nil {
-			return nil, classify(err).tell("look up topic "+name, toDescribe, err)
+			return nil, classify(err).tell("look up topic "+name, toDescribe.on(name), err)
 		}
 		if len(found[name].partitions) == 0 {
 			return nil, retry.Reasonf("no_topic", "topic %s has no partitions yet", name)
@@ -146,7 +146,7 @@ func (s *Sink) create(ctx context.Context, names []string) error {
 	}
 	answer, err := s.client.CreateTopics(ctx, request)
 	if err != nil {
-		return classify(err).tell("create topics", toCreate, err)
+		return classify(err).tell("create topics", toCreate.on(names[0]), err)
 	}
 	for _, name := range names {
 		err := answer.Errors[name]
@@ -157,7 +157,7 @@ func (s *Sink) create(ctx context.Context, names []string) error {
 		case errors.Is(err, kafkago.InvalidReplicationFactor):
 			return retry.Reasonf(reasonTopic, "create topic %s: %w: the cluster has too few brokers for replication: %d", name, err, s.cfg.Replication)
 		default:
-			return classify(err).tell("create topic "+name, toCreate, err)
+			return classify(err).tell("create topic "+name, toCreate.on(name), err)
 		}
 	}
 	return nil
@@ -209,12 +209,12 @@ func (s *Sink) settings(ctx context.Context) (map[string]map[string]string, erro
 	}
 	answer, err := s.client.DescribeConfigs(ctx, request)
 	if err != nil {
-		return nil, classify(err).tell("look up the topics' settings", toConfigs, err)
+		return nil, classify(err).tell("look up the topics' settings", toConfigs.on(s.names[0]), err)
 	}
 	all := map[string]map[string]string{}
 	for _, r := range answer.Resources {
 		if r.Error != nil {
-			return nil, classify(r.Error).tell("look up the settings of topic "+r.ResourceName, toConfigs, r.Error)
+			return nil, classify(r.Error).tell("look up the settings of topic "+r.ResourceName, toConfigs.on(r.ResourceName), r.Error)
 		}
 		all[r.ResourceName] = map[string]string{}
 		for _, e := range r.ConfigEntries {
