@@ -204,6 +204,11 @@ func (c class) troubles() bool {
 	return false
 }
 
+// momentary reports whether brokers have answered, and may answer otherwise soon without anybody's doing.
+func (c class) momentary() bool {
+	return (c.outcome == elsewhere || c.outcome == waiting) && c != unreachable
+}
+
 // tell is err with its reason, and with what the operator should do. need is what the user must have been allowed to do.
 func (c class) tell(doing string, need access, err error) error {
 	switch c.advice {

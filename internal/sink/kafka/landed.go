@@ -124,7 +124,7 @@ func (s *Sink) Mark(open []*sink.Batch) []byte {
 
 // Landed implements sink.Sink: every partition is read from the mark to its end, all of which must have a leader. Then a new epoch begins.
 func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) error {
-	err := s.landed(ctx, mark, found)
+	err := patiently(ctx, func(ctx context.Context) error { return s.landed(ctx, mark, found) })
 	if err != nil && !errors.Is(err, sink.ErrBrokerLost) {
 		s.setFault(err)
 		return err

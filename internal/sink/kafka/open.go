@@ -24,9 +24,22 @@ const (
 
 // Open implements sink.Sink: the topics are there and verified, all partitions have a leader, their ends are known, and the sink has a producer id.
 func (s *Sink) Open(ctx context.Context) error {
-	err := s.open(ctx)
+	err := patiently(ctx, s.open)
 	s.setFault(err)
 	return err
+}
+
+// patiently does what brokers may fail for a moment, as they do when a topic is new, a leader moves or one of them has just started. Neither is worth a line of
+// the log before it has lasted.
+func patiently(ctx context.Context, do func(context.Context) error) error {
+	begin, wait := time.Now(), retryLeader
+	for {
+		err := do(ctx)
+		if err == nil || !classify(err).momentary() || time.Since(begin) > passing || !sleep(ctx, wait) {
+			return err
+		}
+		wait = min(2*wait, retryLeaderMost)
+	}
 }
 
 func (s *Sink) open(ctx context.Context) error {
@@ -38,6 +51,11 @@ func (s *Sink) open(ctx context.Context) error {
 	ends, err := s.offsets(ctx, kafkago.LastOffset, found)
 	if err != nil {
 		return err
+	}
+	for _, name := range s.names {
+		if err := s.mayRead(ctx, name, ends[name][0]); err != nil {
+			return err
+		}
 	}
 	if err := s.restart(ctx); err != nil { // a partition that was not known begins with sequence 0
 		return err
@@ -104,6 +122,19 @@ func (s *Sink) offsets(ctx context.Context, which int64, found map[string]topicI
 		}
 	}
 	return all, nil
+}
+
+// mayRead reads a topic where nothing is to come yet: Landed has something to read only after a crash or an outage, which is late to learn that the right is
+// missing. Rights are the topic's, so one partition says it for all.
+func (s *Sink) mayRead(ctx context.Context, topic string, end int64) error {
+	answer, err := s.client.Fetch(ctx, &kafkago.FetchRequest{Topic: topic, Offset: end, MaxBytes: 1, MaxWait: time.Millisecond})
+	if err == nil {
+		err = answer.Error
+	}
+	if err == nil || errors.Is(err, kafkago.OffsetOutOfRange) { // cut since: it may be read
+		return nil
+	}
+	return classify(err).tell("read partition 0 of topic "+topic, toRead.on(topic), err)
 }
 
 // expiration is how long the brokers remember a producer that writes nothing. To be told, the user needs DescribeConfigs on the cluster; without it the

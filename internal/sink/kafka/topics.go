@@ -118,11 +118,11 @@ func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 			return nil, classify(err).tell("look up topic "+name, toDescribe.on(name), err)
 		}
 		if len(found[name].partitions) == 0 {
-			return nil, retry.Reasonf("no_topic", "topic %s has no partitions yet", name)
+			return nil, retry.Reasonf("no_topic", "topic %s has no partitions yet: %w", name, kafkago.UnknownTopicOrPartition)
 		}
 		for i, p := range found[name].partitions {
 			if p.leader < 0 {
-				return nil, retry.Reasonf("no_leader", "partition %d of topic %s has no leader: its brokers are down", i, name)
+				return nil, retry.Reasonf("no_leader", "partition %d of topic %s has no leader: its brokers are down: %w", i, name, kafkago.LeaderNotAvailable)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -42,6 +43,15 @@ func TestTopics(t *testing.T) {
 		{"no producer id", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ClusterAuthorizationFailed, Count: -1, TopLevel: true,
 		}, "permission", "--operation Write"},
+		{"may not be read", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: -1,
+		}, "permission", "the right Read on the topic facts:"},
+		{"leader is news to the others", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
+			Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Count: 9,
+		}, "", ""},
+		{"leader stays unknown", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
+			Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.NotLeaderForPartition, Count: -1,
+		}, "no_leader", "Not Leader"},
 		{"coordinator is loading", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorLoadInProgress, Count: 3, TopLevel: true,
 		}, "", ""},
@@ -54,9 +64,13 @@ func TestTopics(t *testing.T) {
 			}
 			cfg := testConfig(c)
 			tt.change(&cfg)
-			s := makeSink(t, cfg, zapNop)
+			var log sinktest.Lines
+			s := makeSink(t, cfg, log.Logger())
 			run(t, s)
 			err := s.Open(t.Context())
+			if loud := strings.Contains(log.String(), `"level":"error"`); loud != (tt.reason != "") {
+				t.Errorf("the log has an error: %t:\n%s", loud, log.String())
+			}
 			if tt.reason == "" {
 				if err != nil || s.Ready() != nil {
 					t.Fatalf("Open: %v, Ready: %v", err, s.Ready())
