@@ -9,6 +9,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
@@ -242,31 +243,55 @@ func (s *Sink) readIDs(ctx context.Context, topic string, partition int, from, t
 		if answer.Error != nil {
 			return answer.Error
 		}
+		batches, ok := answer.Records.(*protocol.RecordStream)
+		if !ok {
+			return fmt.Errorf("nothing comes from offset %d, and the end is at %d: %w", from, to, kafkago.LeaderNotAvailable)
+		}
 		next := from
-		for {
-			r, err := answer.Records.ReadRecord()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return err
-			}
-			for _, h := range r.Headers {
-				if h.Key == headerID && r.Offset >= from && r.Offset < to { // an answer begins with the batch that holds the offset
-					found(string(h.Value))
+		for _, b := range batches.Records {
+			if next, err = readBatch(b, next, func(r *kafkago.Record) {
+				if r.Offset < from || r.Offset >= to { // an answer begins with the batch that holds the offset
+					return
 				}
-			}
-			next = max(next, r.Offset+1)
-			if err := closeBoth(r); err != nil {
+				for _, h := range r.Headers {
+					if h.Key == headerID {
+						found(string(h.Value))
+					}
+				}
+			}); err != nil {
 				return err
 			}
 		}
 		if next == from {
-			return fmt.Errorf("nothing comes from offset %d, and the end is at %d", from, to)
+			// What the batch had from here on is gone: compaction keeps a producer's last batch without its records. How far the batch goes the library does
+			// not tell, so it comes again until what is asked for is behind it.
+			next++
 		}
 		from = next
 	}
 	return nil
+}
+
+// readBatch hands over the records of a batch, and returns the offset behind them, or where the batch begins, if that is behind next. The markers with which
+// other programs' transactions end are records too, in batches of their own, which have no headers. The library's reader of a whole answer skips them.
+func readBatch(b protocol.RecordReader, next int64, take func(*kafkago.Record)) (int64, error) {
+	if at, ok := b.(interface{ Offset() int64 }); ok {
+		next = max(next, at.Offset())
+	}
+	for {
+		r, err := b.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return next, nil
+		}
+		if err != nil {
+			return next, err
+		}
+		take(r)
+		next = max(next, r.Offset+1)
+		if err := closeBoth(r); err != nil {
+			return next, err
+		}
+	}
 }
 
 func closeBoth(r *kafkago.Record) error {

@@ -24,6 +24,11 @@ func TestRealBroker(t *testing.T) {
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 1) })
 	t.Run("logins", func(t *testing.T) { realLogins(t, c) })
 	t.Run("rights", func(t *testing.T) { realRights(t, c) })
+	t.Run("transactions of others", func(t *testing.T) {
+		c.CreateTopic(t, "shared", 1, nil)
+		s, _ := opened(t, realConfig(c, "PLAINTEXT", "shared"))
+		amongTransactions(t, s, c.Brokers())
+	})
 	t.Run("restart under tls", func(t *testing.T) { realRestart(t, c) })
 }
 
