@@ -20,7 +20,8 @@ type Record struct {
 	Headers    []kafka.Header
 }
 
-// EndOffsets are the offsets after the last record, by partition.
+// EndOffsets are the offsets after the last record, by partition. They are behind all that was confirmed before, also where another node leads since: a new
+// leader tells its end only when it may show what the one before it had confirmed (KIP-207), unlike the watermark that comes with a fetch.
 func (c *Cluster) EndOffsets(t testing.TB, topic string) (ends []int64) {
 	t.Helper()
 	_, ends = c.offsets(t, topic)

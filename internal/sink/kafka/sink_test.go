@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -38,8 +39,8 @@ func deliver(t *testing.T, s *Sink, b *sink.Batch, answers chan error) error {
 func wantStored(t *testing.T, c *cluster, want []string) {
 	t.Helper()
 	got, err := storedIDs(t.Context(), c.client, "facts")
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("stored: got %v (%v), want %v", got, err, want)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("stored: %v (-want +got):\n%s", err, diff)
 	}
 }
 
