@@ -87,6 +87,15 @@ func (c *SASL) mechanism(t *tls.Config) (sasl.Mechanism, error) {
 	return &password{c}, nil
 }
 
+// refused is a kafkago.SASLAuthenticationFailed in words of our own. Those of a broker or an endpoint may quote what it was given, and are never told.
+type refused string
+
+// Error is what has happened.
+func (r refused) Error() string { return string(r) }
+
+// Unwrap is the code.
+func (refused) Unwrap() error { return kafkago.SASLAuthenticationFailed }
+
 // password is PLAIN or SCRAM with the password as it is now.
 type password struct{ *SASL }
 
@@ -136,7 +145,7 @@ func (b *bearer) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
 // Next implements sasl.StateMachine: a broker that accepts says nothing more (RFC 7628, section 3.2.2).
 func (*bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if len(challenge) > 0 {
-		return false, nil, fmt.Errorf("%w: the token was refused", kafkago.SASLAuthenticationFailed)
+		return false, nil, refused("the broker refuses the token")
 	}
 	return true, nil, nil
 }
@@ -192,11 +201,10 @@ func (e *endpoint) token(ctx context.Context) (config.Secret, error) {
 	}
 	ask := clientcredentials.Config{ClientID: e.ClientID, ClientSecret: secret.Reveal(), TokenURL: e.TokenURL, Scopes: e.Scopes}
 	token, err := ask.Token(context.WithValue(ctx, oauth2.HTTPClient, e.client))
-	var refused *oauth2.RetrieveError
+	var answer *oauth2.RetrieveError
 	switch {
-	case errors.As(err, &refused):
-		// What the endpoint says is not ours to print.
-		return config.Secret{}, fmt.Errorf("%w: the token endpoint answers %d to the client's credentials", kafkago.SASLAuthenticationFailed, refused.Response.StatusCode)
+	case errors.As(err, &answer):
+		return config.Secret{}, refused(fmt.Sprintf("the token endpoint answers %d to the client's credentials", answer.Response.StatusCode))
 	case err != nil:
 		return config.Secret{}, fmt.Errorf("ask for a token: %w", err)
 	}

@@ -211,6 +211,13 @@ func (c class) momentary() bool {
 
 // tell is err with its reason, and with what the operator should do. need is what the user must have been allowed to do.
 func (c class) tell(doing string, need access, err error) error {
+	var (
+		own  refused
+		code kafkago.Error
+	)
+	if c.reason == "authentication" && !errors.As(err, &own) && errors.As(err, &code) {
+		err = code // without the broker's words
+	}
 	switch c.advice {
 	case "":
 		return retry.Reasonf(c.reason, "%s: %w", doing, err)
