@@ -15,6 +15,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
 // one makes a cluster with one partition and a sink that is open.
@@ -127,6 +128,20 @@ func TestLostAnswer(t *testing.T) {
 		}
 		wantStored(t, c, idsOf(all[:4]))
 	})
+}
+
+// TestToldTwice: an id that comes again in a new record is stored again: Kafka has no window of ids (docs/guarantees.md).
+func TestToldTwice(t *testing.T) {
+	c, s, _ := one(t)
+	all := records("WT1", 1, 1)
+	for pos := range 2 {
+		all[0].Pos = spool.Pos(pos + 1)
+		b, answers := batch(s, all)
+		if err := deliver(t, s, b, answers); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantStored(t, c, slices.Concat(idsOf(all), idsOf(all)))
 }
 
 func TestLeaderMoves(t *testing.T) {
