@@ -69,7 +69,7 @@ var codes = map[kafkago.Error]class{
 	kafkago.NotLeaderForPartition:        {reason: "no_leader", outcome: elsewhere},
 	kafkago.LeaderNotAvailable:           {reason: "no_leader", outcome: elsewhere},
 	kafkago.BrokerNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // the library's own too: the leader is not among the brokers it knows
-	offsetNotAvailable:                   {reason: "no_leader", outcome: elsewhere}, // a new leader that does not know yet how far it may be read
+	kafkago.OffsetNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // a new leader that does not know yet how far it may be read
 	kafkago.ReplicaNotAvailable:          {reason: "no_leader", outcome: elsewhere},
 	kafkago.NetworkException:             {reason: "no_leader", outcome: elsewhere},
 	kafkago.KafkaStorageError:            {reason: "storage", outcome: elsewhere}, // the leader's disk is offline
@@ -83,38 +83,29 @@ var codes = map[kafkago.Error]class{
 	kafkago.MessageSizeTooLarge: {reason: "too_large", outcome: tooLarge},
 	kafkago.RecordListTooLarge:  {reason: "too_large", outcome: tooLarge},
 	kafkago.InvalidMessage:      {reason: "invalid", outcome: rejected}, // the checksum does not match
-	invalidRecord:               {reason: "invalid", outcome: rejected},
+	kafkago.InvalidRecord:       {reason: "invalid", outcome: rejected},
 	kafkago.InvalidTimestamp: {
 		reason: "clock", outcome: recode, wait: slowly, advice: "the clocks of bridge and broker differ by more than the topic's message.timestamp limits: mend them",
 	},
 
 	kafkago.DuplicateSequenceNumber:  {outcome: stored},
 	kafkago.OutOfOrderSequenceNumber: {reason: "sequence", outcome: unsure},
-	unknownProducer:                  {reason: "sequence", outcome: unsure},
+	kafkago.UnknownProducerId:        {reason: "sequence", outcome: unsure},
 	kafkago.InvalidProducerEpoch:     {reason: "fenced", outcome: fenced},
-	producerFenced:                   {reason: "fenced", outcome: fenced},
+	kafkago.ProducerFenced:           {reason: "fenced", outcome: fenced},
 
 	kafkago.TopicAuthorizationFailed:   {reason: "permission", wait: slowly, advice: grant},
 	kafkago.ClusterAuthorizationFailed: {reason: "permission", wait: slowly, advice: grant},
 	kafkago.SASLAuthenticationFailed:   {reason: "authentication", wait: slowly, advice: "check sasl.mechanism, the user and its secret"},
 	kafkago.UnsupportedSASLMechanism:   {reason: "authentication", wait: slowly, advice: "the listener does not offer sasl.mechanism"},
 	kafkago.IllegalSASLState:           {reason: "authentication", wait: slowly, advice: "the listener expects SASL: set sasl"},
-	unsupportedCompression:             {reason: "compression", wait: slowly, advice: "the topic does not take this compression: set another one"},
+	kafkago.UnsupportedCompressionType: {reason: "compression", wait: slowly, advice: "the topic does not take this compression: set another one"},
 	kafkago.InvalidTopic:               {reason: "topic_mismatch", wait: slowly, advice: "no broker takes this topic's name: change topic"},
 	kafkago.PolicyViolation:            {reason: "topic_mismatch", wait: slowly, advice: "the cluster's policy forbids it"},
 }
 
 // grant stands for the advice to grant the right that was needed.
 const grant = "grant"
-
-// Codes that the library has under another name or not at all.
-const (
-	unknownProducer        = kafkago.Error(59)
-	offsetNotAvailable     = kafkago.Error(78)
-	unsupportedCompression = kafkago.Error(76)
-	invalidRecord          = kafkago.Error(87)
-	producerFenced         = kafkago.Error(90)
-)
 
 // Classes of errors that are no answer of a broker.
 var (
