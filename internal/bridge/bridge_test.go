@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // quietSource is live at once and then receives a beat every second.
 type quietSource struct{}
 
-func (quietSource) Serve(ctx context.Context, _ source.Agent, in source.Intake) error {
+func (quietSource) Serve(ctx context.Context, _ *source.Agent, in source.Intake) error {
 	in.Up(source.Live, time.Now(), time.Now().Add(time.Minute))
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -46,7 +46,7 @@ var quiet = Feed{Source: quietSource{}, Mapper: rawMapper{}}
 // loudFeed is live at once and then receives a frame every 10 ms, each of them news.
 type loudFeed struct{}
 
-func (loudFeed) Serve(ctx context.Context, _ source.Agent, in source.Intake) error {
+func (loudFeed) Serve(ctx context.Context, _ *source.Agent, in source.Intake) error {
 	in.Up(source.Live, time.Now(), time.Time{})
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -209,12 +209,8 @@ func (f *fleet) run(ctx context.Context) {
 		ctx, cancel := context.WithCancelCause(sessions)
 		m.attempt(s).cancel = cancel
 		wg.Go(func() {
-			err := m.source.Serve(ctx, s.Agent, s)
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			cancel(nil)
-			f.ended(m, s, err)
+			err := m.source.Serve(ctx, &s.Agent, s) // nothing else in this frame: it is on the stack of every session
+			f.served(ctx, m, s, err)
 		})
 	}
 	tick := time.NewTicker(tickEvery)
@@ -249,6 +245,18 @@ func (f *fleet) settleAll(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// served takes note of the return of Serve.
+func (f *fleet) served(ctx context.Context, m *member, s *session, err error) {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	f.mu.Lock()
+	cancel := m.attempt(s).cancel
+	f.mu.Unlock()
+	cancel(nil)
+	f.ended(m, s, err)
 }
 
 func (m *member) attempt(s *session) *attempt {

@@ -58,6 +58,6 @@ type Intake interface {
 type Source interface {
 	// Serve holds one session of agent a on the caller's goroutine and returns why it ended, never nil; after ctx was
 	// canceled, that error is ctx's. Errors are marked (internal/retry) and carry a bounded reason; none holds a secret. Several Serves of
-	// one agent may overlap, each with its own Intake.
-	Serve(ctx context.Context, a Agent, in Intake) error
+	// one agent may overlap, each with its own Intake. a is only read; a pointer, because the stack of every waiting session has what is passed.
+	Serve(ctx context.Context, a *Agent, in Intake) error
 }

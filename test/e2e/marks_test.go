@@ -56,7 +56,7 @@ type listening struct {
 	*life
 }
 
-func (s listening) Serve(ctx context.Context, a source.Agent, in source.Intake) error {
+func (s listening) Serve(ctx context.Context, a *source.Agent, in source.Intake) error {
 	return s.Source.Serve(ctx, a, hearing{in, s.life})
 }
 

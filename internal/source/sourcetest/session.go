@@ -23,7 +23,7 @@ func Start(t testing.TB, s source.Source, a source.Agent) *Session {
 	x := &Session{Recorder: NewRecorder(t), Cancel: cancel, t: t, ended: make(chan struct{})}
 	go func() {
 		defer close(x.ended)
-		x.err = s.Serve(ctx, a, x.Recorder)
+		x.err = s.Serve(ctx, &a, x.Recorder)
 		x.close()
 	}()
 	t.Cleanup(func() {

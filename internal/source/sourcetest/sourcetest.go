@@ -49,7 +49,7 @@ func Run(t *testing.T, fixture func(t *testing.T) Fixture) {
 		f := fixture(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if err := f.Source.Serve(ctx, f.Agent, NewRecorder(t)); !errors.Is(err, context.Canceled) {
+		if err := f.Source.Serve(ctx, &f.Agent, NewRecorder(t)); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want context.Canceled", err)
 		}
 	})

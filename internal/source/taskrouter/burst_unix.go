@@ -53,11 +53,8 @@ func (c *burstConn) Read(p []byte) (int, error) {
 		if err := c.raw.Read(c.receive); err != nil { // closed, or its deadline has passed
 			return 0, err
 		}
-		switch {
-		case c.err != nil:
-			return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: c.err}
-		case c.buf == nil:
-			return 0, io.EOF
+		if c.buf == nil {
+			return 0, c.end()
 		}
 	}
 	n := copy(p, c.buf[c.from:c.to])
@@ -66,6 +63,14 @@ func (c *burstConn) Read(p []byte) (int, error) {
 		c.buf = nil
 	}
 	return n, nil
+}
+
+// end is why there is nothing more. A function of its own: see serve about the frames of those that wait.
+func (c *burstConn) end() error {
+	if c.err != nil {
+		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: c.err}
+	}
+	return io.EOF
 }
 
 // received is called when there may be something; false: wait until there is.

@@ -148,7 +148,7 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := newSource(t, v.URL)
 	s.metrics = NewMetrics(reg)
-	x := sourcetest.Start(t, s, s.testAgent())
+	x := sourcetest.Start(t, s, *s.testAgent())
 	x.WaitBody(initFrame)
 	for route, class := range map[string]string{"upgrade": "1xx", "worker": "2xx", "reservations": "2xx"} {
 		if got := testutil.ToFloat64(s.metrics.requests.WithLabelValues(route, class)); got != 1 {

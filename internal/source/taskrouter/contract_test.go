@@ -43,7 +43,7 @@ func TestContract(t *testing.T) {
 			c.DialTimeout, c.InitTimeout, c.SnapshotTimeout, c.RequestTimeout = long, long, long, long
 		})
 		return sourcetest.Fixture{
-			Source: s, Agent: s.testAgent(), Held: held,
+			Source: s, Agent: *s.testAgent(), Held: held,
 			Hold: func(to sourcetest.Stage) { stage.Store(int32(to)) },
 			Push: func(body string) {
 				for _, p := range v.all() {

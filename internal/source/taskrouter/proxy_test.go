@@ -83,7 +83,7 @@ func TestProxy(t *testing.T) {
 		}
 		return via, nil
 	}
-	x := sourcetest.Start(t, s, s.testAgent())
+	x := sourcetest.Start(t, s, *s.testAgent())
 	x.WaitBody(initFrame)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -18,20 +19,22 @@ import (
 // when that is told.
 type session struct {
 	src     *Source
-	agent   source.Agent
+	agent   *source.Agent
 	in      source.Intake
 	token   token // its text only until live: it is not small
 	conn    *websocket.Conn
-	close   func()
+	unwatch func() bool   // ends the watch over Serve's context; nil until there is a socket
 	since   time.Time     // receipt of init
 	left    time.Duration // the token's life at since
 	expires time.Time     // its end, as well as it is known
+	opening sync.WaitGroup
 
 	mu    sync.Mutex
 	held  []message // what came before live, in order
 	size  int       // of held, in bytes
 	live  bool      // the snapshot and all of held are told
 	ended *failure  // the first cause
+	abort func()    // ends the catching up; nil while there is none
 }
 
 // message is one frame as read; a nil body is a heartbeat.
@@ -44,39 +47,54 @@ type message struct {
 const overhead = 64
 
 // serve holds one session. What it starts has ended when it returns.
-func (s *Source) serve(ctx context.Context, a source.Agent, in source.Intake) *failure {
-	x := &session{src: s, agent: a, in: in}
-	catchingUp, abort := context.WithCancel(ctx)
-	opened, caughtUp := make(chan *failure, 1), make(chan struct{})
-	// Handshakes, HTTP and JSON need a deep stack. On this goroutine it would stay for as long as the session lives: 4 KiB more for each.
-	go func() {
-		defer close(caughtUp)
-		defer abort()
-		f := x.open(ctx)
-		opened <- f
-		if f == nil {
-			x.catchUp(catchingUp)
-		}
-	}()
-	f := <-opened
+//
+// Every session's goroutine waits below this function for as long as she lives, and the stack can only shrink to 4 KiB while less than 1248 bytes
+// of it are in use (runtime/stack.go, shrinkstack). So from the caller of Serve to the socket no frame has more than it needs while it waits: what
+// comes before and after, and the handling of a message, are functions of their own. TestRest of package bridge holds it.
+func (s *session) serve(ctx context.Context) *failure {
+	f := s.start(ctx)
 	if f == nil {
-		f = x.read()
+		f = s.read()
 	}
-	abort()
-	<-caughtUp
-	if x.close != nil {
-		x.close()
-	}
+	s.finish()
 	return f
 }
 
-// read reads until the session ends, and says why it did.
-func (s *session) read() (f *failure) {
-	take := s.take // once: a method value is allocated
-	for f == nil {
-		f = s.receive(take)
+// start opens the socket. Handshakes, HTTP and JSON need a deep stack, so they have one of their own, which also tells the snapshot.
+func (s *session) start(ctx context.Context) *failure {
+	opened := make(chan *failure, 1)
+	s.opening.Go(func() {
+		f := s.open(ctx)
+		opened <- f
+		if f == nil {
+			s.catchUp(ctx)
+		}
+	})
+	return <-opened
+}
+
+// finish returns when nothing is left of the session. Its end has been noted, which ends the catching up.
+func (s *session) finish() {
+	s.opening.Wait()
+	if s.unwatch != nil {
+		s.unwatch()
+		_ = s.conn.Close() // its loss is already told
 	}
-	return s.end(f)
+}
+
+// read reads until the session ends, and says why it did.
+func (s *session) read() *failure {
+	for {
+		kind, r, err := s.conn.NextReader()
+		if f := s.receive(kind, r, err); f != nil {
+			return s.end(f)
+		}
+	}
+}
+
+// receive takes one message from its reader, or the error in its place.
+func (s *session) receive(kind int, r io.Reader, err error) *failure {
+	return s.gather(kind, r, err, s.take)
 }
 
 // open mints a token, dials, and waits for init.
@@ -94,11 +112,7 @@ func (s *session) open(ctx context.Context) *failure {
 	if s.conn, f = s.src.dial(ctx, s.token.text); f != nil {
 		return f
 	}
-	stop := context.AfterFunc(ctx, s.leave) // wakes the reader
-	s.close = func() {
-		stop()
-		_ = s.conn.Close() // its loss is already told
-	}
+	s.unwatch = context.AfterFunc(ctx, s.leave) // wakes the reader
 	s.conn.SetReadLimit(int64(s.src.cfg.FrameCap))
 	s.expires = s.token.expires
 	return s.awaitInit()
@@ -111,7 +125,8 @@ func (s *session) awaitInit() *failure {
 		return readFailure(err, time.Now(), s.expires)
 	}
 	for s.since.IsZero() {
-		f := s.receive(func(m message) *failure {
+		kind, r, err := s.conn.NextReader()
+		f := s.gather(kind, r, err, func(m message) *failure {
 			if gjson.GetBytes(m.body, "event_type").Str == "init" {
 				s.since = m.at
 				s.left = s.token.lifeLeft(m.at, gjson.GetBytes(m.body, "payload.token_lifetime").Int(), time.Duration(s.src.cfg.TokenLifetime))
@@ -136,10 +151,9 @@ func (s *session) awaitInit() *failure {
 // largestKept is the capacity above which a read buffer is not used again, in bytes.
 const largestKept = 64 << 10
 
-// receive reads one message and gives it to take. The body is only valid during the call. A buffer is taken when the message has begun to
-// arrive, so that thousands of quiet sessions share a few.
-func (s *session) receive(take func(message) *failure) *failure {
-	kind, r, err := s.conn.NextReader()
+// gather reads one message and gives it to take, or returns what the error in its place means. The body is only valid during the call. A buffer is
+// taken when the message has begun to arrive, so that thousands of quiet sessions share a few.
+func (s *session) gather(kind int, r io.Reader, err error, take func(message) *failure) *failure {
 	if err != nil {
 		return readFailure(err, time.Now(), s.expires)
 	}
@@ -198,6 +212,9 @@ func (s *session) tell(m message) {
 func (s *session) catchUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.src.cfg.SnapshotTimeout))
 	defer cancel()
+	if !s.abortable(cancel) {
+		return
+	}
 	body, asked, f := s.snapshot(ctx)
 	if f != nil {
 		s.end(f)
@@ -214,15 +231,29 @@ func (s *session) catchUp(ctx context.Context) {
 	for _, m := range s.held {
 		s.tell(m)
 	}
-	s.held, s.token.text, s.live = nil, "", true
+	s.held, s.token.text, s.live, s.abort = nil, "", true, nil
 }
 
-// end notes why the session ends and returns the first cause; the others follow from it.
+// abortable has the end of the session abort the catching up. False: it has ended.
+func (s *session) abortable(abort func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		return false
+	}
+	s.abort = abort
+	return true
+}
+
+// end notes why the session ends, aborts the catching up and returns the first cause; the others follow from it.
 func (s *session) end(f *failure) *failure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended == nil {
 		s.ended = f
+	}
+	if s.abort != nil {
+		s.abort()
 	}
 	return s.ended
 }

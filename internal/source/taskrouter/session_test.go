@@ -175,7 +175,7 @@ func TestSteadyStateIsOneGoroutine(t *testing.T) {
 	s := newSource(t, v.URL)
 	var live []*sourcetest.Session
 	for range sessions {
-		live = append(live, sourcetest.Start(t, s, s.testAgent()))
+		live = append(live, sourcetest.Start(t, s, *s.testAgent()))
 	}
 	for _, x := range live {
 		x.WaitBody(initFrame)
@@ -362,7 +362,7 @@ func TestNotConnected(t *testing.T) {
 		}
 	}
 	s := newSource(t, "http://127.0.0.1:1")
-	err := s.Serve(t.Context(), source.Agent{ID: testWorker + "/../.."}, sourcetest.NewRecorder(t))
+	err := s.Serve(t.Context(), &source.Agent{ID: testWorker + "/../.."}, sourcetest.NewRecorder(t))
 	if got := retry.ReasonOf(err); got != "agent_id" || !retry.IsPermanent(err) {
 		t.Errorf("got reason %q (%v), want agent_id, permanent", got, err)
 	}

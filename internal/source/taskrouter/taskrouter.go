@@ -79,16 +79,21 @@ func New(cfg Config, log *zap.Logger, m *Metrics) (*Source, error) {
 
 // Serve implements [source.Source]. A refused token (401, 403) is replaced once, at once: the key may just have been changed. Refused
 // again, the error is permanent. It never writes to the agent's state.
-func (s *Source) Serve(ctx context.Context, a source.Agent, in source.Intake) error {
-	f := s.serve(ctx, a, in)
+func (s *Source) Serve(ctx context.Context, a *source.Agent, in source.Intake) error {
+	x := &session{src: s, agent: a, in: in}
+	f := x.serve(ctx)
 	if f.class == refused && ctx.Err() == nil {
-		// Only the dial and the start-up reads can be refused, so the intake has not been called yet.
-		s.metrics.tokenRefused()
-		s.log.Info("token refused, trying once more with a new one", zap.String("agent", a.ID), zap.String("reason", f.reason))
-		f = s.serve(ctx, a, in)
+		f = x.again(f).serve(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return f.mark()
+}
+
+// again is another session in the place of x, which was refused: only the dial and the start-up reads can be, so the intake has not been called yet.
+func (x *session) again(f *failure) *session {
+	x.src.metrics.tokenRefused()
+	x.src.log.Info("token refused, trying once more with a new one", zap.String("agent", x.agent.ID), zap.String("reason", f.reason))
+	return &session{src: x.src, agent: x.agent, in: x.in}
 }

@@ -256,12 +256,15 @@ func testConfig(base string) Config {
 	return cfg
 }
 
-func (s *Source) testAgent() source.Agent { return s.cfg.Agent(testWorker) }
+func (s *Source) testAgent() *source.Agent {
+	a := s.cfg.Agent(testWorker)
+	return &a
+}
 
 // start starts a session of the test's worker.
 func (v *vendor) start(change ...func(*Config)) *sourcetest.Session {
 	s := newSource(v.t, v.URL, change...)
-	return sourcetest.Start(v.t, s, s.testAgent())
+	return sourcetest.Start(v.t, s, *s.testAgent())
 }
 
 // live starts a session and returns it with the vendor's end of its socket when the snapshot and what came with it are told.
