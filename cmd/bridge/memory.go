@@ -2,17 +2,25 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	goruntime "runtime/metrics"
 	"time"
 )
 
-// lookAtMemory is how often giveBack looks.
-const lookAtMemory = time.Minute
+// lookAtMemory is how often tendMemory looks.
+const lookAtMemory = 10 * time.Second
 
-// giveBack returns to the system what a burst has left: after thousands of sessions were dialled, or a backlog was delivered, the Go runtime keeps
-// about as much again as is in use. It does so only in quiet minutes: a busy process needs that memory, and not the extra collection.
-func giveBack(ctx context.Context) {
+// tendMemory fits the Go runtime to what the process does, until ctx ends. The runtime lets a heap grow to twice what lives in it before it collects, and
+// keeps what it has once had for long; with thousands of sessions at rest that is as much again as they need, and under load it is so little that the
+// collector takes a fifth of the CPU. So while little is allocated, what is not needed goes back to the system; and while much is, the heap may grow
+// further between collections, by an amount that is bounded. A GOGC that is set stays as it is; so does GOMEMLIMIT, which bounds either.
+func tendMemory(ctx context.Context) {
+	_, set := os.LookupEnv("GOGC")
+	percent := usualPercent
+	if !set {
+		defer debug.SetGCPercent(usualPercent)
+	}
 	tick := time.NewTicker(lookAtMemory)
 	defer tick.Stop()
 	before := readMemory()
@@ -23,6 +31,10 @@ func giveBack(ctx context.Context) {
 			return
 		}
 		now := readMemory()
+		if fit := now.percent(before); !set && fit != percent {
+			percent = fit
+			debug.SetGCPercent(percent)
+		}
 		if now.unneeded(before) {
 			debug.FreeOSMemory()
 			now = readMemory()
@@ -47,8 +59,22 @@ func readMemory() memory {
 	return memory{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
 }
 
+const (
+	usualPercent = 100       // of what lives, that a heap may grow by before it is collected: the runtime's own default
+	mostPercent  = 400       // under load
+	mostExtra    = 128 << 20 // under load, in bytes: a heap that is larger than this keeps the usual percentage
+)
+
+// percent is by how much the heap may grow: by more than usual when more than all that lives was allocated since before.
+func (m memory) percent(before memory) int {
+	if m.allocated-before.allocated <= max(m.live, mostExtra/2) {
+		return usualPercent
+	}
+	return max(usualPercent, int(min(mostPercent, mostExtra*100/max(m.live, 1))))
+}
+
 // leastGivenBack spares a small process the collection, in bytes.
-const leastGivenBack = 8 << 20
+const leastGivenBack = 4 << 20
 
 // unneeded reports whether much is held beside what lives, and little was allocated since before.
 func (m memory) unneeded(before memory) bool {
@@ -56,5 +82,6 @@ func (m memory) unneeded(before memory) bool {
 	if m.objects > m.live {
 		beside += m.objects - m.live
 	}
-	return beside > max(leastGivenBack, m.live/4) && m.allocated-before.allocated < max(leastGivenBack, m.live)
+	enough := max(leastGivenBack, m.live/8)
+	return beside > enough && m.allocated-before.allocated < enough
 }

@@ -24,12 +24,11 @@ type rosters struct {
 
 // rosterPart is the roster of one source.
 type rosterPart struct {
-	source   string
-	list     []string                     // in the configuration; nil when there is a watch
-	describe func(id string) source.Agent // makes the vendor's agent of an id
-	watch    *roster.Watch                // nil when there is a list
-	known    bool                         // who the agents are has been told once
-	agents   []source.Agent
+	agent source.Agent  // an agent of the source but for her id: what is the same for all is in memory once
+	list  []string      // in the configuration; nil when there is a watch
+	watch *roster.Watch // nil when there is a list
+	known bool          // who the agents are has been told once
+	ids   []string      // of the agents
 }
 
 // begin tells the lists in the configuration to set, and everything that follows.
@@ -59,12 +58,8 @@ func (r *rosters) run(ctx context.Context) {
 func (r *rosters) tell(p *rosterPart, ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.known, p.agents = true, make([]source.Agent, len(ids))
-	for i, id := range ids {
-		p.agents[i] = p.describe(id)
-		p.agents[i].Source = p.source
-	}
-	r.metrics.Agents(p.source, len(ids))
+	p.known, p.ids = true, ids
+	r.metrics.Agents(p.agent.Source, len(ids))
 	all := map[string][]source.Agent{}
 	taken := map[string]bool{}
 	shared := 0
@@ -72,15 +67,18 @@ func (r *rosters) tell(p *rosterPart, ids []string) {
 		if !p.known {
 			continue
 		}
-		all[p.source] = nil
-		for _, a := range p.agents {
-			if taken[a.ID] {
+		part := make([]source.Agent, 0, len(p.ids))
+		for _, id := range p.ids {
+			if taken[id] {
 				shared++
 				continue
 			}
-			taken[a.ID] = true
-			all[p.source] = append(all[p.source], a)
+			taken[id] = true
+			a := p.agent
+			a.ID = id
+			part = append(part, a)
 		}
+		all[p.agent.Source] = part
 	}
 	if shared != r.shared && shared > 0 {
 		r.log.Warn("agents are on the rosters of several sources: the first one serves them", zap.Int("agents", shared))
@@ -96,7 +94,7 @@ func (r *rosters) state() (unknown, failing, agents int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.parts {
-		agents += len(p.agents)
+		agents += len(p.ids)
 		switch {
 		case !p.known:
 			unknown++

@@ -213,7 +213,7 @@ func TestRostersEndBeforeTheBridge(t *testing.T) {
 		}
 		m := roster.NewMetrics(prometheus.NewRegistry())
 		watch := roster.NewWatch("slow", read, time.Hour, zap.NewNop(), m)
-		r := &rosters{log: zap.NewNop(), metrics: m, parts: []*rosterPart{{source: "slow", watch: watch}}}
+		r := &rosters{log: zap.NewNop(), metrics: m, parts: []*rosterPart{{agent: source.Agent{Source: "slow"}, watch: watch}}}
 		r.begin(func(map[string][]source.Agent) error { t.Error("a roster was told after the end"); return nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan bool)
@@ -237,9 +237,9 @@ func TestRostersEndBeforeTheBridge(t *testing.T) {
 func TestAnAgentOnTwoRosters(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	var got map[string][]source.Agent
-	describe := func(id string) source.Agent { return source.Agent{ID: id, Provider: "twilio"} }
 	r := &rosters{log: zap.New(core), metrics: roster.NewMetrics(prometheus.NewRegistry())}
-	first, second := &rosterPart{source: "first", describe: describe}, &rosterPart{source: "second", describe: describe, list: []string{"b", "c"}}
+	first := &rosterPart{agent: source.Agent{Source: "first", Provider: "twilio"}}
+	second := &rosterPart{agent: source.Agent{Source: "second", Provider: "twilio"}, list: []string{"b", "c"}}
 	r.parts = []*rosterPart{first, second}
 	first.watch = roster.NewWatch("first", nil, time.Hour, zap.NewNop(), r.metrics) // not running: this test tells what it reads
 	r.begin(func(agents map[string][]source.Agent) error { got = agents; return nil })

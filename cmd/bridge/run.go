@@ -164,7 +164,7 @@ func (c *configuration) run(ctx context.Context, abort <-chan struct{}, stderr i
 	for _, b := range brokers {
 		b.Connect(ctx)
 	}
-	go giveBack(ctx)
+	go tendMemory(ctx)
 	bridgeCtx, stopBridge := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBridge()
 	ended := make(chan error, 1)

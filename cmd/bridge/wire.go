@@ -51,7 +51,8 @@ func (c *configuration) sources(log *zap.Logger, reg prometheus.Registerer) (map
 			if err != nil {
 				return nil, nil, fmt.Errorf("source %s: %w", s.Name, err)
 			}
-			part := &rosterPart{source: s.Name, list: agents.IDs, describe: s.TaskRouter.Agent}
+			part := &rosterPart{agent: s.TaskRouter.Agent(""), list: agents.IDs}
+			part.agent.Source = s.Name
 			if read != nil {
 				part.watch = roster.NewWatch(s.Name, read, agents.Every(), log, all.metrics)
 			}

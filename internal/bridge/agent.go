@@ -18,8 +18,8 @@ import (
 // mutex is uncontended but for the moments in which two sessions overlap.
 type agent struct {
 	*heart
-	source.Agent
-	mapper mapping.Mapper
+	*source.Agent // of the view
+	mapper        mapping.Mapper
 
 	mu        sync.Mutex
 	view      *mapping.View
@@ -39,8 +39,8 @@ type agent struct {
 	refused   error // the log's answer to the first that was not
 }
 
-func newAgent(h *heart, a source.Agent, m mapping.Mapper) *agent {
-	ag := &agent{heart: h, Agent: a, mapper: m, view: mapping.NewView(a)}
+func newAgent(h *heart, v *mapping.View, m mapping.Mapper) *agent {
+	ag := &agent{heart: h, Agent: &v.Agent, mapper: m, view: v}
 	ag.emit = func(e *event.Event) error {
 		ag.refused = ag.accept(e)
 		return ag.refused

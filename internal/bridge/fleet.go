@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/mapping"
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/source"
 )
@@ -27,7 +28,7 @@ type fleet struct {
 	launch func(m *member, s *session)
 
 	mu      sync.Mutex
-	members map[source.Agent]*member // the roster
+	members map[memberKey]*member // the roster
 	order   []*member                // the roster and those who have not gone yet, in the order of arrival, so that a run can be repeated
 	// recovered are the agents of whom an earlier process told, until a roster says whether they are watched on.
 	recovered map[identity]*agent
@@ -36,6 +37,11 @@ type fleet struct {
 	noted     time.Time     // when the log was last told who is alive
 	closing   bool
 }
+
+// memberKey tells apart who is on the roster: an id has one agent at a time, who may move from one source to another.
+type memberKey struct{ source, id string }
+
+func keyOf(a *source.Agent) memberKey { return memberKey{a.Source, a.ID} }
 
 // member is one agent of the roster. While a successor is made, next is set and current goes on.
 type member struct {
@@ -89,14 +95,14 @@ func newFleet(h *heart, sources map[string]Feed) *fleet {
 		limit = h.DialRate - float64(burst)
 	}
 	budget := rate.NewLimiter(rate.Limit(limit), burst)
-	return &fleet{heart: h, sources: sources, members: map[source.Agent]*member{}, budget: budget}
+	return &fleet{heart: h, sources: sources, members: map[memberKey]*member{}, budget: budget}
 }
 
 func (f *fleet) setRoster(rosters map[string][]source.Agent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var agents []source.Agent
-	wanted, ids := map[source.Agent]bool{}, map[string]bool{}
+	wanted, ids := map[memberKey]bool{}, map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(rosters)) {
 		if _, ok := f.sources[name]; !ok {
 			return fmt.Errorf("roster of source %q: it is not configured", name)
@@ -106,25 +112,25 @@ func (f *fleet) setRoster(rosters map[string][]source.Agent) error {
 			if ids[a.ID] {
 				return fmt.Errorf("agent %s is on the rosters twice: her events would have the same ids", a.ID)
 			}
-			wanted[a], ids[a.ID] = true, true
+			wanted[keyOf(&a)], ids[a.ID] = true, true
 			agents = append(agents, a)
 		}
 	}
 	for _, m := range f.order {
-		if _, known := rosters[m.Agent.Source]; known && !m.leaving && !wanted[m.Agent] {
+		if _, known := rosters[m.Agent.Source]; known && !m.leaving && !wanted[keyOf(m.Agent)] {
 			m.leave()
-			delete(f.members, m.Agent)
+			delete(f.members, keyOf(m.Agent))
 		}
 	}
 	now := f.now()
 	coming := 0
-	for a := range wanted {
-		if f.members[a] == nil {
+	for who := range wanted {
+		if f.members[who] == nil {
 			coming++
 		}
 	}
 	for _, a := range agents {
-		if f.members[a] != nil {
+		if f.members[keyOf(&a)] != nil {
 			continue
 		}
 		feed := f.sources[a.Source]
@@ -135,12 +141,12 @@ func (f *fleet) setRoster(rosters map[string][]source.Agent) error {
 			known.adopt(a, feed.Mapper)
 			delete(f.recovered, who)
 		} else {
-			known = newAgent(f.heart, a, feed.Mapper)
+			known = newAgent(f.heart, mapping.NewView(a), feed.Mapper)
 		}
 		m := &member{agent: known, source: feed.Source, after: f.leaving(a.ID), backoff: f.Backoff}
 		// First dials are spread over the time that the budget needs for all who come now.
 		m.due = now.Add(time.Duration(f.rand() * float64(coming) / f.DialRate * float64(time.Second)))
-		f.members[a] = m
+		f.members[keyOf(m.Agent)] = m
 		f.order = append(f.order, m)
 	}
 	f.disown(rosters)
@@ -209,7 +215,7 @@ func (f *fleet) run(ctx context.Context) {
 		ctx, cancel := context.WithCancelCause(sessions)
 		m.attempt(s).cancel = cancel
 		wg.Go(func() {
-			err := m.source.Serve(ctx, &s.Agent, s) // nothing else in this frame: it is on the stack of every session
+			err := m.source.Serve(ctx, s.Agent, s) // nothing else in this frame: it is on the stack of every session
 			f.served(ctx, m, s, err)
 		})
 	}

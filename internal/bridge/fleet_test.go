@@ -284,7 +284,7 @@ func TestNewcomersAreDialledSoon(t *testing.T) {
 	}
 	roster := []source.Agent{{ID: "new", Source: "toy"}}
 	for _, d := range st.dials {
-		roster = append(roster, d.m.Agent)
+		roster = append(roster, *d.m.Agent)
 	}
 	if err := st.setRoster(roster); err != nil {
 		t.Fatal(err)
@@ -389,7 +389,7 @@ func TestAReturnWaitsForTheRemovalToBeTold(t *testing.T) {
 	st.fleet.ended(d.m, d.s, retry.Reasonf("reset", "reset"))
 	st.told()
 	full.full = true
-	roster := []source.Agent{d.m.Agent}
+	roster := []source.Agent{*d.m.Agent}
 	if err := errors.Join(st.setRoster(nil), st.setRoster(roster)); err != nil {
 		t.Fatal(err)
 	}

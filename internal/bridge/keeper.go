@@ -75,7 +75,7 @@ func (f *fleet) watcher(h *event.Header) *agent {
 	if a := f.recovered[who]; a != nil {
 		return a
 	}
-	return newAgent(f.heart, source.Agent{ID: h.Agent, Provider: string(h.Provider), URI: h.Source, Account: h.Account}, nil)
+	return newAgent(f.heart, mapping.NewView(source.Agent{ID: h.Agent, Provider: string(h.Provider), URI: h.Source, Account: h.Account}), nil)
 }
 
 func (a *agent) tellSkipped(s spool.Skipped) error {

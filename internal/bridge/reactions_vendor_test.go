@@ -137,7 +137,7 @@ func (st *stage) serve(d dial, src source.Source, sc script, live chan<- struct{
 	if sc.silent {
 		in.up = func() { st.pass(31 * time.Second) }
 	}
-	err := src.Serve(ctx, &d.m.Agent, in)
+	err := src.Serve(ctx, d.m.Agent, in)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -103,8 +103,8 @@ func (f *fleet) load(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		a := newAgent(f.heart, s.View.Agent, nil)
-		a.view, a.pos, a.down = s.View.View(), s.Pos, s.Down
+		a := newAgent(f.heart, s.View.View(), nil)
+		a.pos, a.down = s.Pos, s.Down
 		agents[identity{a.ID, a.URI}] = a
 	}
 	f.recovered = agents
@@ -128,9 +128,9 @@ func (f *fleet) fold(r *spool.Record) {
 		return
 	}
 	if a == nil {
-		a = newAgent(f.heart, source.Agent{
+		a = newAgent(f.heart, mapping.NewView(source.Agent{
 			ID: who.id, Provider: string(r.Header.Provider), URI: who.uri, Account: r.Header.Account, Site: e.Data.SiteID,
-		}, nil)
+		}), nil)
 		f.recovered[who] = a
 	}
 	a.apply(e, r.Pos)
@@ -169,7 +169,7 @@ func (f *fleet) recover() error {
 func (a *agent) adopt(as source.Agent, m mapping.Mapper) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.Agent, a.view.Agent, a.mapper = as, as, m
+	a.view.Agent, a.mapper = as, m
 }
 
 // disown removes the recovered agents who are on no roster any more: those of a source whose roster is known, and once every roster is, also those of

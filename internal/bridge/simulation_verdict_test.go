@@ -138,7 +138,7 @@ func (w *world) excused(covers []cover, a *simAgent, at time.Time) bool {
 
 // fold is the view that the events told of an agent make.
 func (t *tape) fold(a *agent) *mapping.View {
-	v := mapping.NewView(a.Agent)
+	v := mapping.NewView(*a.Agent)
 	n := 0
 	for _, e := range t.all {
 		if e.Data.Agent.ID != a.ID || e.forgot {
@@ -149,7 +149,7 @@ func (t *tape) fold(a *agent) *mapping.View {
 		}
 		v.Apply(e.Event)
 		if e.Type == event.SessionLost && e.Data.Session.Reason == removed { // who comes back is met anew
-			v = mapping.NewView(a.Agent)
+			v = mapping.NewView(*a.Agent)
 		}
 	}
 	return v

@@ -111,9 +111,9 @@ func newTraffic(tb testing.TB, h *heart, m mapping.Mapper) traffic {
 	tb.Helper()
 	t := traffic{at: time.Date(2026, 1, 2, 3, 4, 28, 0, time.UTC)}
 	for i := range t.sessions {
-		a := newAgent(h, source.Agent{
+		a := newAgent(h, mapping.NewView(source.Agent{
 			ID: fmt.Sprintf("WK%032d", i), Source: "support", Provider: "twilio", URI: "/twilio/taskrouter/AC1/WS1", Account: "AC1", Site: "WS1",
-		}, m)
+		}), m)
 		t.sessions[i] = a.newSession()
 		t.sessions[i].Up(source.Live, t.at, time.Time{})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,5 +68,25 @@ func TestFile(t *testing.T) {
 			retry.ReasonOf(err) != reason || got != nil {
 			t.Errorf("%s: got %v and %v (%s), want an error with the reason %s", p, got, err, retry.ReasonOf(err), reason)
 		}
+	}
+}
+
+// A roster that does not change costs next to nothing, however long it is.
+func TestFileUnchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agents")
+	var text strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "WK%d # not parsed again\n", i)
+	}
+	write(t, path, text.String())
+	read := roster.File(config.Path(path), regexp.MustCompile(`^WK[0-9]+$`), allowed)
+	once := func() {
+		if ids, err := read(t.Context()); len(ids) != 10_000 || err != nil {
+			t.Fatalf("got %d ids, %v", len(ids), err)
+		}
+	}
+	once()
+	if got := testing.AllocsPerRun(10, once); got > 100 {
+		t.Errorf("got %v allocations of a reading of what was read before, want at most 100", got)
 	}
 }

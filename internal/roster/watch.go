@@ -11,8 +11,8 @@ import (
 	"github.com/taskbridge/taskbridge/internal/retry"
 )
 
-// Read reads a whole roster: the vendor's ids of the agents, each once, in any order. An error, marked as internal/retry has it, says nothing of who
-// the agents are. It returns soon after ctx ends.
+// Read reads a whole roster: the vendor's ids of the agents, each once, in any order. They stay the reader's, who may return the same slice again; nobody
+// writes to it. An error, marked as internal/retry has it, says nothing of who the agents are. It returns soon after ctx ends. One goroutine calls it.
 type Read func(ctx context.Context) ([]string, error)
 
 // Watch reads a roster again and again. What was read last stays valid while reading fails: an error never removes an agent. Make it with
@@ -88,8 +88,16 @@ func (w *Watch) Run(ctx context.Context, tell func(ids []string)) {
 
 // settle is the sorted roster after a reading of ids: these, and those of the roster before who are not known to be gone yet.
 func (w *Watch) settle(before, ids []string, now time.Time) []string {
-	slices.Sort(ids)
-	roster, missing, doubted := ids, map[string]time.Time{}, 0
+	if !slices.IsSorted(ids) {
+		ids = slices.Sorted(slices.Values(ids))
+	}
+	if slices.Equal(ids, before) {
+		w.missing = nil
+		return before
+	}
+	var missing map[string]time.Time
+	var absent []string
+	doubted := 0
 	for _, id := range before {
 		if _, found := slices.BinarySearch(ids, id); found {
 			continue
@@ -102,13 +110,17 @@ func (w *Watch) settle(before, ids []string, now time.Time) []string {
 		case now.Sub(since) >= shortestAbsence:
 			continue
 		}
+		if missing == nil {
+			missing = map[string]time.Time{}
+		}
 		missing[id] = since
-		roster = append(roster, id)
+		absent = append(absent, id)
 	}
 	if doubted > 0 {
 		w.log.Info("agents are not on the roster any more: kept until it is read like this once more", zap.Int("agents", doubted))
 	}
 	w.missing = missing
+	roster := slices.Concat(ids, absent)
 	slices.Sort(roster)
 	return roster
 }
