@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// lookAtMemory is how often tendMemory looks.
-const lookAtMemory = 10 * time.Second
+const (
+	lookAtMemory   = time.Second // between two looks at how much is allocated
+	looksPerReturn = 10          // looks until what is not needed goes back
+)
 
-// tendMemory fits the Go runtime to what the process does, until ctx ends. The runtime lets a heap grow to twice what lives in it before it collects, and
-// keeps what it has once had for long; with thousands of sessions at rest that is as much again as they need, and under load it is so little that the
-// collector takes a fifth of the CPU. So while little is allocated, what is not needed goes back to the system; and while much is, the heap may grow
-// further between collections, by an amount that is bounded. A GOGC that is set stays as it is; so does GOMEMLIMIT, which bounds either.
+// tendMemory fits the Go runtime to what the process does, until ctx ends. The runtime lets a heap grow to twice what lives in it before it collects. With
+// thousands of sessions that is as much again as they need, and what lives ends up scattered over all of it; under load it is so little that the collector
+// takes a fifth of the CPU. So the heap may grow by a percentage that follows the rate of allocation, and while little is allocated, what is not needed
+// goes back to the system. A GOGC that is set stays as it is; so does GOMEMLIMIT, which bounds either.
 func tendMemory(ctx context.Context) {
 	_, set := os.LookupEnv("GOGC")
 	percent := usualPercent
@@ -23,23 +25,27 @@ func tendMemory(ctx context.Context) {
 	}
 	tick := time.NewTicker(lookAtMemory)
 	defer tick.Stop()
-	before := readMemory()
-	for {
+	last := readMemory()
+	returned := last
+	for look := 1; ; look++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 		now := readMemory()
-		if fit := now.percent(before); !set && fit != percent {
+		if fit := max(now.percent(last), percent*3/4); !set && fit != percent { // up at once, down in steps
 			percent = fit
 			debug.SetGCPercent(percent)
 		}
-		if now.unneeded(before) {
-			debug.FreeOSMemory()
-			now = readMemory()
+		last = now
+		if look%looksPerReturn == 0 {
+			if now.unneeded(returned) {
+				debug.FreeOSMemory()
+				last = readMemory()
+			}
+			returned = last
 		}
-		before = now
 	}
 }
 
@@ -59,18 +65,23 @@ func readMemory() memory {
 	return memory{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
 }
 
+// A collection costs about a millisecond of CPU for each MiB that lives, and comes when the heap has grown by the percentage. So at 5 percent for each MiB
+// that is allocated a second collections take 2 % of a core, whatever lives.
 const (
-	usualPercent = 100       // of what lives, that a heap may grow by before it is collected: the runtime's own default
-	mostPercent  = 400       // under load
-	mostExtra    = 128 << 20 // under load, in bytes: a heap that is larger than this keeps the usual percentage
+	usualPercent  = 100 // the runtime's own, until something is known
+	percentPerMiB = 5
+	leastPercent  = 20
+	mostPercent   = 400
+	mostExtra     = 128 << 20 // by which a heap may grow, in bytes, at more than the usual percentage
 )
 
-// percent is by how much the heap may grow: by more than usual when more than all that lives was allocated since before.
+// percent is by how much the heap may grow between collections, from what was allocated since before, a second ago.
 func (m memory) percent(before memory) int {
-	if m.allocated-before.allocated <= max(m.live, mostExtra/2) {
-		return usualPercent
+	fit := min(mostPercent, max(leastPercent, (m.allocated-before.allocated)*percentPerMiB>>20))
+	if fit > usualPercent {
+		fit = max(usualPercent, min(fit, mostExtra*100/max(m.live, 1)))
 	}
-	return max(usualPercent, int(min(mostPercent, mostExtra*100/max(m.live, 1))))
+	return int(fit)
 }
 
 // leastGivenBack spares a small process the collection, in bytes.

@@ -29,7 +29,7 @@ type fleet struct {
 
 	mu      sync.Mutex
 	members map[memberKey]*member // the roster
-	order   []*member                // the roster and those who have not gone yet, in the order of arrival, so that a run can be repeated
+	order   []*member             // the roster and those who have not gone yet, in the order of arrival, so that a run can be repeated
 	// recovered are the agents of whom an earlier process told, until a roster says whether they are watched on.
 	recovered map[identity]*agent
 	budget    *rate.Limiter // of dials

@@ -48,14 +48,15 @@ const overhead = 64
 
 // serve holds one session. What it starts has ended when it returns.
 //
-// Every session's goroutine waits below this function for as long as she lives, and the stack can only shrink to 4 KiB while less than 1248 bytes
-// of it are in use (runtime/stack.go, shrinkstack). So from the caller of Serve to the socket no frame has more than it needs while it waits: what
-// comes before and after, and the handling of a message, are functions of their own. TestRest of package bridge holds it.
+// Every session's goroutine waits below this function for as long as the session lives, and its stack can only shrink back to 4 KiB, after a frame made it
+// grow, while less than 1248 bytes of it are in use (runtime/stack.go, shrinkstack; 1208 are, by the sizes of the frames). So from the caller of Serve to
+// the socket no frame has more than it needs while it waits: what comes before and after, and the handling of a message, are functions of their own.
 func (s *session) serve(ctx context.Context) *failure {
 	f := s.start(ctx)
-	if f == nil {
-		f = s.read()
+	for f == nil {
+		f = s.receive(s.conn.NextReader())
 	}
+	f = s.end(f)
 	s.finish()
 	return f
 }
@@ -79,16 +80,6 @@ func (s *session) finish() {
 	if s.unwatch != nil {
 		s.unwatch()
 		_ = s.conn.Close() // its loss is already told
-	}
-}
-
-// read reads until the session ends, and says why it did.
-func (s *session) read() *failure {
-	for {
-		kind, r, err := s.conn.NextReader()
-		if f := s.receive(kind, r, err); f != nil {
-			return s.end(f)
-		}
 	}
 }
 

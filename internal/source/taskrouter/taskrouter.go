@@ -56,7 +56,10 @@ func New(cfg Config, log *zap.Logger, m *Metrics) (*Source, error) {
 	s.buffers.New = func() any { return new(bytes.Buffer) }
 	s.dialer = websocket.Dialer{
 		// Its own TLS configuration: net/http adds h2 to the one it is given, with which the upgrade fails.
-		TLSClientConfig:  &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
+		// The name is given because the library would cut it out of the URL, and so keep the token for as long as the connection.
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12, ServerName: base.Hostname(), ClientSessionCache: tls.NewLRUClientSessionCache(64),
+		},
 		HandshakeTimeout: time.Duration(cfg.DialTimeout),
 		ReadBufferSize:   256,          // of heads; the rest goes past it, see burstConn
 		WriteBufferSize:  256,          // only control frames are ever written
