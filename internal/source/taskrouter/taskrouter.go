@@ -94,9 +94,9 @@ func (s *Source) Serve(ctx context.Context, a *source.Agent, in source.Intake) e
 	return f.mark()
 }
 
-// again is another session in the place of x, which was refused: only the dial and the start-up reads can be, so the intake has not been called yet.
-func (x *session) again(f *failure) *session {
-	x.src.metrics.tokenRefused()
-	x.src.log.Info("token refused, trying once more with a new one", zap.String("agent", x.agent.ID), zap.String("reason", f.reason))
-	return &session{src: x.src, agent: x.agent, in: x.in}
+// again is another session in the place of s, which was refused: only the dial and the start-up reads can be, so the intake has not been called yet.
+func (s *session) again(f *failure) *session {
+	s.src.metrics.tokenRefused()
+	s.src.log.Info("token refused, trying once more with a new one", zap.String("agent", s.agent.ID), zap.String("reason", f.reason))
+	return &session{src: s.src, agent: s.agent, in: s.in}
 }
