@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/taskbridge/taskbridge/bench/feed"
 	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/limit"
 	"github.com/taskbridge/taskbridge/bench/page"
@@ -33,7 +34,8 @@ const usage = `usage: bench COMMAND [FLAGS]; COMMAND -h tells the flags
   run         measure
   page        make bench/RESULTS.md of what was measured
   generator   the vendor's side: sockets that send as much as they are told to
-  limit       the least that a program can do with what they send`
+  limit       the least that a program can do with what they send
+  feed        events for a Kafka client alone`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,15 +61,41 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		return generate(ctx, flags, args[1:], out)
 	case "limit":
 		var o limit.Options
+		brokers := brokersFlag(flags, "kafka")
 		flags.StringVar(&o.Sockets, "sockets", "", "`URL` of the generator's sockets without a token: ws://…/ws")
 		flags.IntVar(&o.Agents, "agents", 0, "how `many` of them to dial")
-		flags.StringVar(&o.NATS, "nats", "", "`URL` of the broker")
+		flags.StringVar(&o.NATS, "nats", "", "`URL` of the broker, or")
+		flags.StringVar(&o.Topic, "topic", "", "of Kafka")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
+		o.Kafka = brokers()
 		return limit.Run(ctx, o)
+	case "feed":
+		return feedOne(ctx, flags, args[1:], out)
 	}
 	return errors.New(usage)
+}
+
+// brokersFlag is a flag with a list.
+func brokersFlag(flags *flag.FlagSet, name string) func() []string {
+	text := flags.String(name, "", "`host:port` of Kafka's brokers, joined by commas")
+	return func() []string { return strings.Split(*text, ",") }
+}
+
+func feedOne(ctx context.Context, flags *flag.FlagSet, args []string, out io.Writer) error {
+	var o feed.Options
+	brokers := brokersFlag(flags, "brokers")
+	flags.StringVar(&o.Client, "client", feed.Sink, strings.Join([]string{feed.Sink, feed.Writer, feed.Franz}, ", "))
+	flags.StringVar(&o.Topic, "topic", "", "which is there")
+	flags.Uint64Var(&o.Events, "events", 0, "how `many`")
+	flags.Float64Var(&o.Rate, "rate", 0, "events per second; 0: as fast as the client takes them")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	o.Brokers = brokers()
+	result, err := feed.Run(ctx, o)
+	return errors.Join(err, json.NewEncoder(out).Encode(result))
 }
 
 func generate(ctx context.Context, flags *flag.FlagSet, args []string, out io.Writer) error {
@@ -90,12 +118,14 @@ func measure(ctx context.Context, flags *flag.FlagSet, args []string, out io.Wri
 	flags.StringVar(&o.Bridge, "bridge", "bin/bridge", "the built bridge, a `program`")
 	flags.StringVar(&o.NATS, "nats", "bin/nats-server", "a nats-server, a `program`")
 	flags.StringVar(&o.Peer, "peer", os.Getenv("PEER"), "a Redpanda Connect, a `program`, to measure too; default: $PEER")
+	flags.StringVar(&o.Kafka, "kafka", "scripts/kafka", "what starts an Apache Kafka, a `program`")
 	flags.StringVar(&o.Dir, "dir", "bin", "`folder` for the rounds' files, on a disk")
 	flags.BoolVar(&o.Quick, "quick", false, "under three minutes: fewer, shorter rounds, and none with more than 100 sessions")
 	flags.IntVar(&o.Rounds, "rounds", 0, "how `many` rounds; default: 5, or 3 with -quick")
 	flags.IntVar(&o.Events, "events", 0, "about how `many` events a flood has; default: 600000, or 240000 with -quick")
 	flags.Float64Var(&o.Busy, "busy", 0, "events per second over the idle sessions, afterwards; default: 20000")
 	flags.DurationVar(&o.Settle, "settle", 0, "how long idle sessions rest before they are measured; default: 2m30s")
+	flags.DurationVar(&o.Down, "down", 0, "how long one of two sinks is down; default: 2m")
 	flags.Func("sessions", "`numbers` of idle sessions, joined by commas; default: 1000,10000", func(text string) error {
 		for one := range strings.SplitSeq(text, ",") {
 			n, err := strconv.Atoi(one)

@@ -20,6 +20,7 @@ import (
 type Process struct {
 	name  string
 	cmd   *exec.Cmd
+	input io.Closer // of the program, where it is held open; else nil
 	ended chan struct{}
 
 	mu    sync.Mutex
@@ -34,12 +35,14 @@ type Command struct {
 	Args []string
 	Env  []string // more than this program's own
 	Dir  string
+	// Held: its standard input stays open until it is to end, so that it notes the end of this program, however that ends. Else there is none.
+	Held bool
 	// Ready is asked for every line that the program writes, to standard output or standard error, until it returns true. Nil: ready at once.
 	Ready func(line string) bool
 }
 
 const (
-	readyWithin = 30 * time.Second
+	readyWithin = time.Minute // three Kafka nodes take most of it on a busy machine
 	endsWithin  = 20 * time.Second
 	tailLines   = 10
 )
@@ -57,6 +60,13 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, w := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if c.Held {
+		input, err := p.cmd.StdinPipe()
+		if err != nil {
+			return nil, err
+		}
+		p.input = input
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
@@ -155,6 +165,9 @@ func (p *Process) Stop() error {
 	p.over = true
 	p.mu.Unlock()
 	p.signal(syscall.SIGTERM)
+	if p.input != nil {
+		_ = p.input.Close() // it may have been told
+	}
 	timeout := time.NewTimer(endsWithin)
 	defer timeout.Stop()
 	select {

@@ -55,6 +55,22 @@ func TestStopReachesTheGroup(t *testing.T) {
 	}
 }
 
+// A program whose input is held runs until it is to end, although it reads.
+func TestHeldInput(t *testing.T) {
+	c := shell("echo ready; read line; echo over; exec sleep 600", func(line string) bool { return line == "ready" })
+	c.Held = true
+	p, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Err(); err != nil {
+		t.Errorf("got %v while its input is open", err)
+	}
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProgramThatEnds(t *testing.T) {
 	never := func(string) bool { return false }
 	_, err := Start(t.Context(), shell("echo bad news; exit 3", never))

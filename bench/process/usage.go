@@ -19,12 +19,17 @@ type Usage struct {
 // tick is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
-// Usage reads /proc/PID/stat and status. The error says that the program has ended.
-func (p *Process) Usage() (u Usage, err error) {
+// Usage is [UsageOf] the program. The error says that it has ended.
+func (p *Process) Usage() (Usage, error) {
 	if err := p.Err(); err != nil {
-		return u, err
+		return Usage{}, err
 	}
-	dir := fmt.Sprintf("/proc/%d/", p.PID())
+	return UsageOf(p.PID())
+}
+
+// UsageOf reads /proc/PID/stat and status. The error says that there is no such process.
+func UsageOf(pid int) (u Usage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", pid)
 	stat, err := os.ReadFile(dir + "stat")
 	if err != nil {
 		return u, err

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,8 +22,12 @@ func (p thePeer) stream() (string, bool) { return "EV", false }
 func (p thePeer) promises() verify.Order { return verify.Unordered }
 
 func (p thePeer) command(s *stage) (process.Command, error) {
+	server, ok := s.broker.(*natsServer)
+	if !ok {
+		return process.Command{}, errors.New("the peer is set up for NATS only")
+	}
 	file := filepath.Join(s.dir, "peer.yaml")
-	if err := os.WriteFile(file, []byte(peerConfig(sockets(s), s.nats, s.agents)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(peerConfig(sockets(s), server.url, s.agents)), 0o600); err != nil {
 		return process.Command{}, err
 	}
 	return process.Command{Path: p.path, Args: []string{"run", file}}, nil

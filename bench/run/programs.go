@@ -35,6 +35,10 @@ func (b *theBridge) command(s *stage) (process.Command, error) {
 	for agent := range uint32(s.agents) {
 		roster.WriteString(wire.Worker(agent) + "\n")
 	}
+	var sinks strings.Builder
+	for i, b := range s.brokers() {
+		fmt.Fprintf(&sinks, "  - name: facts-%d\n    %s\n", i+1, b.sink())
+	}
 	// Only what a user must write, and free ports.
 	config := fmt.Sprintf(`sources:
   - name: bench
@@ -46,11 +50,9 @@ func (b *theBridge) command(s *stage) (process.Command, error) {
       event_bridge_url: %s
       agents: {file: ./agents.txt}
 sinks:
-  - name: facts
-    nats: {url: %q, stream: FACTS}
-health: {listen: "127.0.0.1:0"}
+%shealth: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
-`, wire.Account, wire.Workspace, s.vendor.URL, s.nats)
+`, wire.Account, wire.Workspace, s.vendor.URL, sinks.String())
 	for name, text := range map[string]string{"bridge.yaml": config, "agents.txt": roster.String(), "api-secret": "bench-secret-for-loopback-use-only"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			return process.Command{}, err
@@ -104,7 +106,8 @@ func (l theLimit) stream() (string, bool) { return "EV", false }
 func (l theLimit) promises() verify.Order { return verify.ByAgent }
 
 func (l theLimit) command(s *stage) (process.Command, error) {
-	return process.Command{Path: l.self, Args: []string{"limit", "-sockets", sockets(s), "-agents", fmt.Sprint(s.agents), "-nats", s.nats}}, nil
+	args := append([]string{"limit", "-sockets", sockets(s), "-agents", fmt.Sprint(s.agents)}, s.broker.limit()...)
+	return process.Command{Path: l.self, Args: args}, nil
 }
 
 func (l theLimit) trouble(context.Context) string { return "" }

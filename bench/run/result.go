@@ -25,11 +25,22 @@ type Results struct {
 	Idle []Idle `json:"idle,omitempty"`
 	// Storm is what followed when every session was lost at once.
 	Storm *Storm `json:"storm,omitempty"`
+	// KafkaFlood and KafkaPaced are as Flood and Paced, with Kafka as the broker.
+	KafkaFlood []Round `json:"kafka_flood,omitempty"`
+	KafkaPaced []Round `json:"kafka_paced,omitempty"`
+	// KafkaSink are rounds of the bridge's sink alone and of what could be in its place, as fast as they go; KafkaMoves the same at an even rate, while the
+	// leaders of the topic move.
+	KafkaSink  []Round `json:"kafka_sink,omitempty"`
+	KafkaMoves []Round `json:"kafka_moves,omitempty"`
+	// Outage is what followed when one of two sinks' brokers was down.
+	Outage *Outage `json:"outage,omitempty"`
+	// NotMeasured says of parts that were asked for why there are no figures of them.
+	NotMeasured map[string]string `json:"not_measured,omitempty"`
 }
 
 // Round is one load for one program.
 type Round struct {
-	// Program is bridge, limit or peer.
+	// Program is bridge, limit or peer; of a sink alone sink, writer or franz-go.
 	Program string `json:"program"`
 	// Number of the round, from 1. Programs are compared within a number.
 	Number int `json:"number"`
@@ -52,6 +63,8 @@ type Round struct {
 	P50  float64 `json:"p50_ms,omitempty"`
 	P99  float64 `json:"p99_ms,omitempty"`
 	P999 float64 `json:"p999_ms,omitempty"`
+	// Longest is the longest that an event of any partition waited from its time to the broker's answer, in milliseconds; of a sink alone, while leaders moved.
+	Longest float64 `json:"longest_ms,omitempty"`
 	// Behind is how far a paced generator was behind its schedule at most, in milliseconds: it sent late, latency counts from when it sent.
 	Behind float64 `json:"behind_ms,omitempty"`
 	// Calibration is the machine's speed right before: SHA-256 on one thread, MB/s.
@@ -106,4 +119,27 @@ type Storm struct {
 	Before  int64 `json:"rss_before"`
 	After   int64 `json:"rss_after"`
 	Highest int64 `json:"rss_highest"`
+}
+
+// Outage is a time in which one sink's broker, Kafka, was down and that of the other, NATS JetStream, was not.
+type Outage struct {
+	// Rate is the events per second all the time, Down for how many seconds the broker was killed, and not started again yet.
+	Rate float64 `json:"rate"`
+	Down float64 `json:"down_s"`
+	// Before, During and After are p99 of the other sink's latency, in milliseconds: medians of windows of ten seconds, until the broker was killed, while it was
+	// down, and while the backlog was drained.
+	Before float64 `json:"before_p99_ms"`
+	During float64 `json:"during_p99_ms"`
+	After  float64 `json:"after_p99_ms"`
+	// Backlog is how many events had waited when the broker took the first again, and Seconds how long from then until none waited for longer than a second.
+	Backlog int     `json:"backlog"`
+	Seconds float64 `json:"drain_s"`
+	// Drain is how many events a second the broker stored meanwhile.
+	Drain float64 `json:"drain_per_s"`
+	// Flowing and Held are what the stream and the topic were found to hold.
+	Flowing verify.Report `json:"flowing"`
+	Held    verify.Report `json:"held"`
+	// Calibration and OtherLoad are as in Round.
+	Calibration float64 `json:"calibration_mb_s"`
+	OtherLoad   float64 `json:"other_load"`
 }

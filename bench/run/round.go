@@ -18,7 +18,7 @@ import (
 // measure sends n events at rate to a stage that is live, ends the program under test, so that nothing can come later, and judges what the stream holds.
 func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, error) {
 	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: report.Calibrate()}
-	base, err := s.end(ctx)
+	base, err := s.ends(ctx)
 	if err != nil {
 		return round, err
 	}
@@ -30,7 +30,7 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 	if err != nil {
 		return round, err
 	}
-	if err := s.awaitGrowth(ctx, base, n, &round); err != nil {
+	if err := s.awaitGrowth(ctx, s.broker, base[0], n, &round); err != nil {
 		return round, err
 	}
 	after, err := s.costs()
@@ -38,10 +38,11 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 		return round, err
 	}
 	round.note(before, after)
-	check, trouble, err := s.readBack(ctx, base, load)
+	checks, trouble, err := s.readBack(ctx, base, load)
 	if err != nil {
 		return round, err
 	}
+	check := checks[0]
 	round.Verified = check.Report()
 	round.Seconds = check.Last().Sub(time.Unix(0, load.Began)).Seconds()
 	if rate > 0 {
@@ -60,8 +61,8 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 // lateness is how long events that the stream lacks are waited for, once the generator has sent everything.
 const lateness = 10 * time.Second
 
-// awaitGrowth returns when the stream has n messages more than base, or has not grown for too long although all was sent.
-func (s *stage) awaitGrowth(ctx context.Context, base, n uint64, round *Round) error {
+// awaitGrowth returns when a broker has n messages more than base, or has not grown for too long although all was sent.
+func (s *stage) awaitGrowth(ctx context.Context, b broker, base place, n uint64, round *Round) error {
 	var had uint64
 	since := time.Now()
 	return s.until(ctx, "the stream has every event", func() (string, bool, error) {
@@ -73,41 +74,62 @@ func (s *stage) awaitGrowth(ctx context.Context, base, n uint64, round *Round) e
 			return "", false, err
 		}
 		round.Behind = milliseconds(time.Duration(stat.Behind))
-		now, err := s.end(ctx)
-		if has := now - base; has != had || !stat.Ended {
+		now, err := b.end(ctx)
+		if has := now.since(base); has != had || !stat.Ended {
 			had, since = has, time.Now()
 		}
 		return strconv.FormatUint(had, 10), had >= n || time.Since(since) > lateness, err
 	})
 }
 
-// readBack reads what the stream has after base. The bridge tells of sessions too, at each minute's turn: where such messages were counted for
-// events, those are still to come. Then the program is ended, and what it stored until then is read. trouble is the program's word for events that are missing.
-func (s *stage) readBack(ctx context.Context, base uint64, load generator.Started) (check *verify.Checker, trouble string, err error) {
-	name, _ := s.under.stream()
-	check = verify.New(load)
-	read := func() error {
-		last, err := s.end(ctx)
-		if err == nil {
-			err = verify.Read(ctx, s.js, name, base+1, last, check.Take)
+// ends are the places of the newest messages, by broker.
+func (s *stage) ends(ctx context.Context) (all []place, err error) {
+	for _, b := range s.brokers() {
+		end, err := b.end(ctx)
+		if err != nil {
+			return nil, err
 		}
-		base = max(base, last)
-		return err
+		all = append(all, end)
+	}
+	return all, nil
+}
+
+// readBack reads what each broker has after base. The bridge tells of sessions too, at each minute's turn: where such messages were counted for
+// events, those are still to come. Then the program is ended, and what it stored until then is read. trouble is the program's word for events that are missing.
+func (s *stage) readBack(ctx context.Context, base []place, load generator.Started) (checks []*verify.Checker, trouble string, err error) {
+	for range base {
+		checks = append(checks, verify.New(load))
+	}
+	complete := func() bool {
+		return !slices.ContainsFunc(checks, func(c *verify.Checker) bool { return !c.Complete() })
+	}
+	read := func() error {
+		now, err := s.ends(ctx)
+		if err != nil {
+			return err
+		}
+		for i, b := range s.brokers() {
+			if err := b.read(ctx, base[i], now[i], checks[i].Take); err != nil {
+				return err
+			}
+		}
+		base = now
+		return nil
 	}
 	began := time.Now()
-	if err := s.until(ctx, "the stream has every event", func() (string, bool, error) {
+	if err := s.until(ctx, "every event was read", func() (string, bool, error) {
 		err := read()
-		return "", check.Complete() || time.Since(began) > lateness, err
+		return "", complete() || time.Since(began) > lateness, err
 	}); err != nil {
 		return nil, "", err
 	}
-	if !check.Complete() {
+	if !complete() {
 		trouble = s.under.trouble(ctx)
 	}
 	if err := s.program.Stop(); err != nil {
 		return nil, "", err
 	}
-	return check, trouble, read()
+	return checks, trouble, read()
 }
 
 // costs are what the processes of a stage have used so far.
@@ -120,10 +142,10 @@ type costs struct {
 func (s *stage) costs() (c costs, err error) {
 	c.at = time.Now()
 	for _, part := range []struct {
-		p *process.Process
-		u *process.Usage
-	}{{s.program, &c.program}, {s.broker, &c.broker}, {s.generator, &c.generator}} {
-		if *part.u, err = part.p.Usage(); err != nil {
+		of func() (process.Usage, error)
+		u  *process.Usage
+	}{{s.program.Usage, &c.program}, {s.broker.usage, &c.broker}, {s.generator.Usage, &c.generator}} {
+		if *part.u, err = part.of(); err != nil {
 			return c, err
 		}
 	}

@@ -3,6 +3,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/taskbridge/taskbridge/bench/kafka"
 	"github.com/taskbridge/taskbridge/bench/wire"
 )
 
@@ -19,9 +21,11 @@ import (
 type Options struct {
 	// Bridge, NATS and Peer are built programs: bridge, nats-server, and any Redpanda Connect; without the last one, its rounds are left out.
 	Bridge, NATS, Peer string
+	// Kafka is scripts/kafka, which starts an Apache Kafka. Where it cannot, the parts that need one are not measured, and the results say why.
+	Kafka string
 	// Dir is where rounds keep their files: on a disk, as fsync costs nothing in memory.
 	Dir string
-	// Quick leaves out everything with more than 100 sessions, and has fewer and shorter rounds.
+	// Quick leaves out everything with more than 100 sessions, and Kafka where Only does not name it, and has fewer and shorter rounds.
 	Quick bool
 	// Rounds of floods and of paced loads, each program once in each; 0: 5, or 3 where Quick.
 	Rounds int
@@ -33,7 +37,9 @@ type Options struct {
 	Settle   time.Duration
 	// Busy is the events per second over all sessions, for 20 s, when the cost of many sessions under load is measured; 0: 20,000.
 	Busy float64
-	// Only are the parts to run, all where it is empty: flood, paced, idle.
+	// Down is how long a sink's broker is down in the part outage; 0: two minutes.
+	Down time.Duration
+	// Only are the parts to run; empty: all, or flood and paced where Quick.
 	Only []string
 	// Out is told how it goes and what was found, as text.
 	Out io.Writer
@@ -44,6 +50,9 @@ type runner struct {
 	options Options
 	self    string // this program
 	results *Results
+	kafka   *kafka.Cluster // of one node, while it runs
+	noKafka string         // why there can be none; empty: there can
+	topics  int            // made so far
 }
 
 // step is one stretch of a run.
@@ -74,8 +83,12 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	if o.Busy == 0 {
 		o.Busy = 20_000
 	}
+	if o.Down == 0 {
+		o.Down = 2 * time.Minute
+	}
 	r := &runner{options: o, self: self, results: &Results{
 		Began: time.Now().UTC(), Quick: o.Quick, MessageBytes: wire.MeanMessage(), Versions: map[string]string{},
+		NotMeasured: map[string]string{},
 	}}
 	if err := r.checkDir(); err != nil {
 		return nil, err
@@ -83,11 +96,12 @@ func Run(ctx context.Context, o Options) (*Results, error) {
 	if err := r.readVersions(ctx); err != nil {
 		return nil, err
 	}
+	r.lookForKafka(ctx)
 	steps, err := r.steps()
 	if err != nil {
 		return nil, err
 	}
-	err = r.walk(ctx, steps)
+	err = errors.Join(r.walk(ctx, steps), r.stopKafka())
 	r.summarize()
 	return r.results, err
 }
@@ -143,22 +157,72 @@ func (r *runner) walk(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// Parts are what a run has, in their order.
-var Parts = []string{"flood", "paced", "idle"}
+// part is what a run may have, by name.
+type part struct {
+	name  string
+	steps func(*runner) []step
+	needs needs
+	full  bool // not of a quick run, unless it is named
+}
+
+// needs is what a part has to find running, apart from what a stage starts.
+type needs int
+
+const (
+	nothing    needs = iota
+	oneNode          // a warm Kafka of one node
+	someKafka        // a Kafka that it starts by itself
+)
+
+// parts in their order: what ends a warm broker comes last.
+var parts = []part{
+	{name: "flood", steps: (*runner).flood},
+	{name: "paced", steps: (*runner).paced},
+	{name: "idle", steps: (*runner).idle},
+	{name: "kafka-flood", steps: (*runner).kafkaFlood, needs: oneNode, full: true},
+	{name: "kafka-paced", steps: (*runner).kafkaPaced, needs: oneNode, full: true},
+	{name: "kafka-sink", steps: (*runner).kafkaSink, needs: oneNode, full: true},
+	{name: "outage", steps: (*runner).outage, needs: oneNode, full: true},
+	{name: "kafka-move", steps: (*runner).kafkaMove, needs: someKafka, full: true},
+}
+
+// Parts are the names of what a run has, in their order.
+var Parts = func() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}()
+
+// wanted are the parts to run.
+func (r *runner) wanted() (all []part) {
+	for _, p := range parts {
+		if slices.Contains(r.options.Only, p.name) || len(r.options.Only) == 0 && !(p.full && r.options.Quick) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
 
 // steps are the run's.
-func (r *runner) steps() ([]step, error) {
-	parts := map[string]func() []step{"flood": r.flood, "paced": r.paced, "idle": r.idle}
+func (r *runner) steps() (all []step, err error) {
 	for _, name := range r.options.Only {
-		if parts[name] == nil {
+		if !slices.Contains(Parts, name) {
 			return nil, fmt.Errorf("no part %q; there are %v", name, Parts)
 		}
 	}
-	var all []step
-	for _, name := range Parts {
-		if len(r.options.Only) == 0 || slices.Contains(r.options.Only, name) {
-			all = append(all, parts[name]()...)
+	warm := false
+	for _, p := range r.wanted() {
+		switch {
+		case p.needs != nothing && r.noKafka != "":
+			r.results.NotMeasured[p.name] = r.noKafka
+			r.say("%s: not measured: %s\n", p.name, r.noKafka)
+			continue
+		case p.needs == oneNode && !warm:
+			all = append(all, r.warmUp())
+			warm = true
 		}
+		all = append(all, p.steps(r)...)
 	}
 	return all, nil
 }

@@ -108,7 +108,7 @@ func TestSteps(t *testing.T) {
 			o.Sessions = []int{1000, 10_000}
 		}
 		o.Rounds = 2
-		steps, err := (&runner{options: o, results: &Results{}}).steps()
+		steps, err := (&runner{options: o, results: &Results{NotMeasured: map[string]string{}}}).steps()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,12 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/taskbridge/taskbridge/bench/generator"
 	"github.com/taskbridge/taskbridge/bench/process"
@@ -20,7 +16,7 @@ import (
 )
 
 // stage is everything of one round: a generator, a broker and the program under test, each a process of its own and made anew. So no round inherits
-// a broker's indexes, a heap or a page of a log from the one before it.
+// a broker's indexes, a heap or a page of a log from the one before it; only of Kafka a round has no more of its own than a topic.
 type stage struct {
 	dir    string // this round's files, removed at its end
 	agents int
@@ -30,10 +26,8 @@ type stage struct {
 	control   generator.Client
 	trust     string // the certificate's file; empty: ws
 
-	broker *process.Process
-	nats   string
-	conn   *nats.Conn
-	js     jetstream.JetStream
+	broker broker
+	others []broker // to which the program publishes too
 
 	under   program
 	program *process.Process
@@ -43,7 +37,7 @@ type stage struct {
 type program interface {
 	// name is short: bridge, limit, peer.
 	name() string
-	// stream is where its events land. made: it makes the stream itself.
+	// stream is where its events land, of NATS. made: it makes the stream itself.
 	stream() (name string, made bool)
 	// promises is the order that a stream must have; what is not promised is counted.
 	promises() verify.Order
@@ -55,17 +49,23 @@ type program interface {
 	live(ctx context.Context, s *stage) (bool, error)
 }
 
-// setStage starts everything and returns when every agent is live. The caller calls strike in any case; the stage is never nil.
-func (r *runner) setStage(ctx context.Context, under program, agents int, tls bool) (s *stage, err error) {
-	s = &stage{agents: agents, under: under}
+// setStage starts everything and returns when every agent is live. Without any brokers there is a NATS server. The caller calls strike in any case; the stage is
+// never nil.
+func (r *runner) setStage(ctx context.Context, under program, agents int, tls bool, brokers ...broker) (s *stage, err error) {
+	if len(brokers) == 0 {
+		brokers = []broker{r.nats()}
+	}
+	s = &stage{agents: agents, under: under, broker: brokers[0], others: brokers[1:]}
 	if s.dir, err = os.MkdirTemp(r.options.Dir, "bench-"); err != nil {
 		return s, err
 	}
 	if err := s.startGenerator(ctx, r.self, tls); err != nil {
 		return s, err
 	}
-	if err := s.startBroker(ctx, r.options.NATS); err != nil {
-		return s, err
+	for _, b := range brokers {
+		if err := b.start(ctx, s.dir, under); err != nil {
+			return s, err
+		}
 	}
 	command, err := under.command(s)
 	if err != nil {
@@ -87,42 +87,6 @@ func (s *stage) startGenerator(ctx context.Context, self string, tls bool) (err 
 		return json.Unmarshal([]byte(line), &s.vendor) == nil && s.vendor.Control != ""
 	}})
 	s.control = generator.Client{Control: s.vendor.Control}
-	return err
-}
-
-var listening = regexp.MustCompile(`Listening for client connections on (\S+)`)
-
-// startBroker starts a server as it is after its installation, with JetStream; streams are in files, and synced every two minutes, its default.
-func (s *stage) startBroker(ctx context.Context, path string) (err error) {
-	config := filepath.Join(s.dir, "nats.conf")
-	text := fmt.Sprintf("listen: \"127.0.0.1:-1\"\njetstream {store_dir: %q, max_file_store: 20G}\n", filepath.Join(s.dir, "store"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return err
-	}
-	s.broker, err = process.Start(ctx, process.Command{Path: path, Args: []string{"-c", config}, Ready: func(line string) bool {
-		if found := listening.FindStringSubmatch(line); found != nil {
-			s.nats = "nats://" + found[1]
-		}
-		return s.nats != ""
-	}})
-	if err != nil {
-		return err
-	}
-	if s.conn, err = nats.Connect(s.nats, nats.Name("bench")); err != nil {
-		return err
-	}
-	if s.js, err = jetstream.New(s.conn); err != nil {
-		return err
-	}
-	name, made := s.under.stream()
-	if made {
-		return nil
-	}
-	// As the bridge makes its own.
-	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: name, Subjects: []string{subjects}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld, Retention: jetstream.LimitsPolicy,
-		Replicas: 1, MaxAge: 7 * 24 * time.Hour, MaxBytes: -1, Duplicates: 2 * time.Minute,
-	})
 	return err
 }
 
@@ -176,39 +140,32 @@ func (s *stage) until(ctx context.Context, what string, look func() (progress st
 	}
 }
 
+// brokers are all of them, the one that is measured first.
+func (s *stage) brokers() []broker { return append([]broker{s.broker}, s.others...) }
+
 func (s *stage) died() error {
 	var errs []error
-	for _, p := range []*process.Process{s.generator, s.broker, s.program} {
+	for _, p := range []*process.Process{s.generator, s.program} {
 		if p != nil {
 			errs = append(errs, p.Err())
 		}
 	}
+	for _, b := range s.brokers() {
+		errs = append(errs, b.err())
+	}
 	return errors.Join(errs...)
-}
-
-// end is the stream's newest sequence, 0 where there is no stream yet.
-func (s *stage) end(ctx context.Context) (uint64, error) {
-	name, _ := s.under.stream()
-	stream, err := s.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return stream.CachedInfo().State.LastSeq, nil
 }
 
 // strike ends what still runs, the program under test first, and removes the round's files.
 func (s *stage) strike() error {
-	if s.conn != nil {
-		s.conn.Close()
-	}
 	var errs []error
-	for _, p := range []*process.Process{s.program, s.generator, s.broker} {
+	for _, p := range []*process.Process{s.program, s.generator} {
 		if p != nil {
 			errs = append(errs, p.Stop())
 		}
+	}
+	for _, b := range s.brokers() {
+		errs = append(errs, b.stop())
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }

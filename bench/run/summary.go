@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/taskbridge/taskbridge/bench/feed"
 	"github.com/taskbridge/taskbridge/bench/report"
 )
 
@@ -27,35 +28,41 @@ type figure struct {
 }
 
 var (
-	speed   = figure{"events/s", Round.EventsPerSecond}
-	cpu     = figure{"CPU per event", func(r Round) float64 { return r.ProgramCPU }}
-	broker  = figure{"broker's CPU per event", func(r Round) float64 { return r.BrokerCPU }}
-	latency = figure{"p99", func(r Round) float64 { return r.P99 }}
+	speed     = figure{"events/s", Round.EventsPerSecond}
+	cpu       = figure{"CPU per event", func(r Round) float64 { return r.ProgramCPU }}
+	brokerCPU = figure{"broker's CPU per event", func(r Round) float64 { return r.BrokerCPU }}
+	latency   = figure{"p99", func(r Round) float64 { return r.P99 }}
+	stall     = figure{"longest wait", func(r Round) float64 { return r.Longest }}
 )
 
 // summarize tells the medians of the rounds' ratios, with the least and the most.
 func (r *runner) summarize() {
 	x := r.results
-	if len(x.Flood)+len(x.Paced)+len(x.Sessions) < 2 {
+	if len(x.Flood)+len(x.Paced)+len(x.Sessions)+len(x.KafkaFlood)+len(x.KafkaPaced)+len(x.KafkaSink)+len(x.KafkaMoves) < 2 {
 		return // nothing to compare
 	}
 	r.say("\nMedians of the rounds' ratios [least, most]:\n")
 	for _, beside := range []string{"limit", "peer"} {
-		r.tell("flood", x.Flood, 0, beside, speed, cpu, broker)
+		r.tell("flood", x.Flood, 0, "bridge", beside, speed, cpu, brokerCPU)
+		r.tell("flood, Kafka", x.KafkaFlood, 0, "bridge", beside, speed, cpu, brokerCPU)
 		for _, rate := range []float64{1_000, 10_000} {
-			r.tell(fmt.Sprintf("%.0f events/s", rate), x.Paced, rate, beside, latency, cpu)
+			load := fmt.Sprintf("%.0f events/s", rate)
+			r.tell(load, x.Paced, rate, "bridge", beside, latency, cpu)
+			r.tell(load+", Kafka", x.KafkaPaced, rate, "bridge", beside, latency, cpu)
 		}
 	}
+	r.tell("Kafka", x.KafkaSink, 0, feed.Sink, feed.Writer, speed, cpu, brokerCPU)
+	r.tell("leaders move", x.KafkaMoves, movesAt, feed.Sink, feed.Franz, stall)
 	if n := len(x.Sessions); n > 1 {
 		few, many := x.Sessions[0], x.Sessions[n-1]
 		r.say("  %.0f events/s: CPU per event with %d sessions of that with %d: %.2f\n", few.Rate, many.Agents, few.Agents, many.ProgramCPU/few.ProgramCPU)
 	}
 }
 
-func (r *runner) tell(load string, rounds []Round, rate float64, beside string, figures ...figure) {
+func (r *runner) tell(load string, rounds []Round, rate float64, program, beside string, figures ...figure) {
 	for _, f := range figures {
-		if all := Ratios(rounds, rate, "bridge", beside, f.of); len(all) > 0 {
-			r.say("  %s: the bridge's %s of the %s's: %.2f [%.2f, %.2f]\n", load, f.name, beside, report.Median(all), all[0], all[len(all)-1])
+		if all := Ratios(rounds, rate, program, beside, f.of); len(all) > 0 {
+			r.say("  %s: the %s's %s of the %s's: %.2f [%.2f, %.2f]\n", load, program, f.name, beside, report.Median(all), all[0], all[len(all)-1])
 		}
 	}
 }

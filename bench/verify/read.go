@@ -12,7 +12,7 @@ import (
 
 // Read gives what the stream holds from sequence first to sequence last to take, in its order: message ids, and when they were stored. Payloads are
 // not read: of a million events they would be more than a gigabyte.
-func Read(ctx context.Context, js jetstream.JetStream, stream string, first, last uint64, take func(id string, stored time.Time)) error {
+func Read(ctx context.Context, js jetstream.JetStream, stream string, first, last uint64, take func(id string, stored time.Time, partition int)) error {
 	if last < first {
 		return nil
 	}
@@ -37,7 +37,7 @@ func Read(ctx context.Context, js jetstream.JetStream, stream string, first, las
 			return fmt.Errorf("read stream %s back: %w", stream, err)
 		}
 		if meta.Sequence.Stream <= last {
-			take(m.Headers().Get(nats.MsgIdHdr), meta.Timestamp)
+			take(m.Headers().Get(nats.MsgIdHdr), meta.Timestamp, 0)
 		}
 		if meta.Sequence.Stream >= last {
 			return nil

@@ -18,9 +18,9 @@ type Report struct {
 	Missing int `json:"missing"`
 	// Duplicates are messages with the id of one before them.
 	Duplicates int `json:"duplicates"`
-	// KeyBreaks are events that the stream has after a later one about the same task.
+	// KeyBreaks are events that the stream has after a later one about the same task, or in another partition than its next one.
 	KeyBreaks int `json:"key_breaks"`
-	// AgentBreaks are events that the stream has after a later one of the same agent, be it about another task.
+	// AgentBreaks are events that the stream has after a later one of the same agent, be it about another task; of a topic, in the same partition.
 	AgentBreaks int `json:"agent_breaks"`
 	// Foreign are the generator's events that are not of this load.
 	Foreign int `json:"foreign"`
@@ -63,17 +63,25 @@ func (r Report) Err(promised Order) error {
 	return fmt.Errorf("the stream is not what was sent: %w; for example %q", errors.Join(errs...), r.Examples)
 }
 
-// Checker takes the messages of a stream in its order. Not safe for concurrent use.
+// Checker takes the messages of a stream in its order, or those of a topic in the order of each partition. Not safe for concurrent use.
 type Checker struct {
 	load   generator.Started
-	stored []int64  // by index, ns since 1970; 0: not seen
-	latest []uint64 // by agent, the highest sequence seen
+	stored []int64          // by index, ns since 1970; 0: not seen
+	where  []int            // by index, the partition of what was seen
+	latest map[place]uint64 // the highest sequence seen
 	report Report
+}
+
+// place is where an agent's events have an order.
+type place struct {
+	agent     uint32
+	partition int
 }
 
 // New makes a checker for the events of a load.
 func New(load generator.Started) *Checker {
-	return &Checker{load: load, stored: make([]int64, load.Each*uint64(load.Agents)), latest: make([]uint64, load.Agents)}
+	n := load.Each * uint64(load.Agents)
+	return &Checker{load: load, stored: make([]int64, n), where: make([]int, n), latest: map[place]uint64{}}
 }
 
 // index is the place of e in what [generator.Client.Stamps] returns. False: e is not of this load.
@@ -94,8 +102,8 @@ func (c *Checker) note(n *int, what, id string) {
 	}
 }
 
-// Take takes the next message: its id, and when it was stored.
-func (c *Checker) Take(id string, stored time.Time) {
+// Take takes the next message: its id, when it was stored, and in which partition, which is 0 in a stream.
+func (c *Checker) Take(id string, stored time.Time, partition int) {
 	e, err := wire.ParseID(id)
 	if err != nil {
 		c.report.Others++
@@ -111,24 +119,36 @@ func (c *Checker) Take(id string, stored time.Time) {
 		return
 	}
 	c.report.Events++
-	c.stored[i] = stored.UnixNano()
-	for later, more := e.Later(); more; later, more = later.Later() {
-		if j, ok := c.index(later); ok && c.stored[j] != 0 {
-			c.note(&c.report.KeyBreaks, "late", id)
-			break
-		}
+	c.stored[i], c.where[i] = stored.UnixNano(), partition
+	if c.late(e) || c.apart(e, partition) {
+		c.note(&c.report.KeyBreaks, "late", id)
 	}
-	c.report.AgentBreaks += c.newer(e)
+	latest := place{e.Agent, partition}
+	if e.Seq < c.latest[latest] {
+		c.report.AgentBreaks++
+	} else {
+		c.latest[latest] = e.Seq
+	}
 }
 
-// newer is 1 where a later event of the agent was seen.
-func (c *Checker) newer(e wire.Event) int {
-	latest := &c.latest[e.Agent]
-	if e.Seq < *latest {
-		return 1
+// late: a later event about the task was seen before e.
+func (c *Checker) late(e wire.Event) bool {
+	for later, more := e.Later(); more; later, more = later.Later() {
+		if j, ok := c.index(later); ok && c.stored[j] != 0 {
+			return true
+		}
 	}
-	*latest = e.Seq
-	return 0
+	return false
+}
+
+// apart: the event before e about the task lies in another partition. No consumer would have the two in order but by chance.
+func (c *Checker) apart(e wire.Event, partition int) bool {
+	earlier, more := e.Earlier()
+	if !more {
+		return false
+	}
+	j, ok := c.index(earlier)
+	return ok && c.stored[j] != 0 && c.where[j] != partition
 }
 
 // Complete reports whether every event was seen.
@@ -158,6 +178,9 @@ func (c *Checker) Last() time.Time {
 	}
 	return time.Unix(0, last)
 }
+
+// Stored are the times at which the events were stored, ns since 1970, in the order of [generator.Client.Stamps]; 0: it was not seen.
+func (c *Checker) Stored() []int64 { return c.stored }
 
 // Latencies are, of every event seen, the time from stamps, when it was sent, to its storage.
 func (c *Checker) Latencies(stamps []int64) []time.Duration {

@@ -103,7 +103,7 @@ func TestChecker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			check := verify.New(started)
 			for i, id := range c.change(ids()) {
-				check.Take(id, time.Unix(100, int64(i)))
+				check.Take(id, time.Unix(100, int64(i)), 0)
 			}
 			got := check.Report()
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -121,6 +121,45 @@ func TestChecker(t *testing.T) {
 	}
 }
 
+// A topic's partitions are read one after the other: what has an order must be in one of them.
+func TestCheckerOfPartitions(t *testing.T) {
+	const of = 2
+	byTask := func(e wire.Event) int { return int(e.Seq % wire.Tasks % of) }
+	for name, c := range map[string]struct {
+		partition            func(e wire.Event) int
+		backwards, keyBreaks bool
+	}{
+		"by agent":                  {func(e wire.Event) int { return int(e.Agent) }, false, false},
+		"by task":                   {byTask, false, false},
+		"by task, last first":       {byTask, true, false},
+		"a task in two":             {func(e wire.Event) int { return int(e.Seq / wire.Tasks % of) }, false, true},
+		"a task in two, last first": {func(e wire.Event) int { return int(e.Seq / wire.Tasks % of) }, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var partitions [of][]string
+			for seq := started.First; seq < started.First+started.Each; seq++ {
+				for a := range uint32(started.Agents) {
+					e := wire.Event{Agent: a, Seq: seq}
+					partitions[c.partition(e)] = append(partitions[c.partition(e)], e.ID())
+				}
+			}
+			check := verify.New(started)
+			for i := range partitions {
+				if c.backwards {
+					i = len(partitions) - 1 - i
+				}
+				for _, id := range partitions[i] {
+					check.Take(id, time.Unix(100, 0), i)
+				}
+			}
+			got := check.Report()
+			if got.Missing != 0 || (got.KeyBreaks > 0) != c.keyBreaks || got.AgentBreaks != 0 {
+				t.Errorf("got %+v, want breaks of a task's order: %t", got, c.keyBreaks)
+			}
+		})
+	}
+}
+
 func TestLatencies(t *testing.T) {
 	check := verify.New(generator.Started{Each: wire.Cycle, Agents: 1})
 	stamps := make([]int64, wire.Cycle)
@@ -130,7 +169,7 @@ func TestLatencies(t *testing.T) {
 		if i == 7 {
 			continue // missing, so without a latency
 		}
-		check.Take(wire.Event{Seq: uint64(i)}.ID(), time.Unix(0, stamps[i]+int64(i)*10))
+		check.Take(wire.Event{Seq: uint64(i)}.ID(), time.Unix(0, stamps[i]+int64(i)*10), 0)
 		want = append(want, time.Duration(i)*10)
 	}
 	if diff := cmp.Diff(want, check.Latencies(stamps)); diff != "" {

@@ -45,6 +45,14 @@ func (e Event) Later() (Event, bool) {
 	return Event{e.Agent, e.Seq + Tasks}, true
 }
 
+// Earlier undoes [Event.Later]. False: there is none.
+func (e Event) Earlier() (Event, bool) {
+	if e.verb() == 0 {
+		return Event{}, false
+	}
+	return Event{e.Agent, e.Seq - Tasks}, true
+}
+
 const (
 	agentDigits = 8  // hexadecimal, in every SID
 	taskDigits  = 24 // hexadecimal, in those of a task and its reservation
