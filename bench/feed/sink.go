@@ -49,8 +49,12 @@ func openSink(ctx context.Context, o Options, c confirm) (client, error) {
 		return nil, err
 	}
 	s.Connect(ctx)
-	if err := s.Open(ctx); err != nil {
-		return nil, errors.Join(err, s.Close(ctx))
+	for err := s.Open(ctx); err != nil; err = s.Open(ctx) { // as the publisher does
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return nil, errors.Join(err, context.Cause(ctx), s.Close(ctx))
+		}
 	}
 	t := &theSink{sink: s, confirm: c, limits: s.Limits(), kicked: make(chan struct{}, 1)}
 	t.lanes = make([]lane, t.limits.Lanes)

@@ -13,15 +13,17 @@ import (
 
 // theWriter is kafka-go's own producer, which batches and sends by itself. It is not idempotent: a lost answer makes a duplicate.
 type theWriter struct {
-	writer  *kafkago.Writer
-	confirm confirm
-	ctx     context.Context //nolint:containedctx // of the messages: send is given none
+	writer    *kafkago.Writer
+	transport *kafkago.Transport
+	confirm   confirm
+	ctx       context.Context //nolint:containedctx // of the messages: send is given none
 }
 
 func openWriter(ctx context.Context, o Options, c confirm) (client, error) {
-	return &theWriter{ctx: ctx, confirm: c, writer: &kafkago.Writer{
+	transport := &kafkago.Transport{MetadataTopics: []string{o.Topic}}
+	return &theWriter{ctx: ctx, confirm: c, transport: transport, writer: &kafkago.Writer{
 		Addr: kafkago.TCP(o.Brokers...), Topic: o.Topic, Balancer: kafkago.Murmur2Balancer{}, RequiredAcks: kafkago.RequireAll,
-		Async: true, BatchSize: 1000, BatchTimeout: 10 * time.Millisecond, Transport: &kafkago.Transport{MetadataTopics: []string{o.Topic}},
+		Async: true, BatchSize: 1000, BatchTimeout: 10 * time.Millisecond, Transport: transport,
 		Completion: func(messages []kafkago.Message, err error) {
 			oldest, _ := messages[0].WriterData.(spool.Pos)
 			c(messages[0].Partition, oldest, len(messages), err)
@@ -44,7 +46,11 @@ func (t *theWriter) send(records []spool.Record) {
 	}
 }
 
-func (t *theWriter) close(context.Context) error { return t.writer.Close() }
+func (t *theWriter) close(context.Context) error {
+	err := t.writer.Close()
+	t.transport.CloseIdleConnections()
+	return err
+}
 
 // What the bridge's sink writes, too.
 const (

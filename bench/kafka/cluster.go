@@ -68,12 +68,21 @@ func Start(ctx context.Context, script, dir string, nodes int, properties ...str
 	if err != nil {
 		return nil, fmt.Errorf("find the brokers: %w", err)
 	}
-	c.Brokers = strings.Split(strings.TrimSpace(string(out)), ",")
-	if c.client, err = kgo.NewClient(kgo.SeedBrokers(c.Brokers...)); err != nil {
-		return nil, err
+	return c, c.connect(strings.Split(strings.TrimSpace(string(out)), ","))
+}
+
+// Connect is of a cluster that somebody else has started: what is about its nodes' processes cannot be asked of it.
+func Connect(brokers []string) (*Cluster, error) {
+	c := &Cluster{}
+	return c, c.connect(brokers)
+}
+
+func (c *Cluster) connect(brokers []string) (err error) {
+	c.Brokers = brokers
+	if c.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...)); err == nil {
+		c.admin = kadm.NewClient(c.client)
 	}
-	c.admin = kadm.NewClient(c.client)
-	return c, nil
+	return err
 }
 
 // Version is what the first node says of itself, such as "v4.3".
@@ -138,10 +147,13 @@ func (c *Cluster) command(ctx context.Context, name string, node int) error {
 // Err says that what holds the nodes has ended. Safe for concurrent use.
 func (c *Cluster) Err() error { return c.running.Err() }
 
-// Stop kills all nodes and removes their files.
+// Stop kills all nodes and removes their files, of a cluster that Start has started.
 func (c *Cluster) Stop() error {
 	if c.client != nil {
 		c.client.Close()
+	}
+	if c.running == nil {
+		return nil
 	}
 	return errors.Join(c.running.Stop(), os.RemoveAll(c.dir))
 }

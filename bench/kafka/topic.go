@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // HeaderID is the header of a record that has its event's id.
@@ -18,7 +16,7 @@ const HeaderID = "ce_id"
 // patience bounds how long a cluster may take for what takes it some 100 ms.
 const patience = 30 * time.Second
 
-// Create makes a topic whose records have the time at which the leader has stored them, and returns when every node knows its leaders. Each partition has
+// Create makes a topic whose records have the time at which the leader has stored them, and returns when its leaders answer. Each partition has
 // as many replicas as there are nodes, at most three.
 func (c *Cluster) Create(ctx context.Context, topic string, partitions int) error {
 	stamps := "LogAppendTime"
@@ -27,39 +25,9 @@ func (c *Cluster) Create(ctx context.Context, topic string, partitions int) erro
 		return fmt.Errorf("create %s: %w", topic, err)
 	}
 	return c.attempt(ctx, "see "+topic, func() error {
-		for _, broker := range c.client.DiscoveredBrokers() {
-			led, err := leaders(ctx, broker, topic)
-			if err != nil {
-				return err
-			}
-			if len(led) != partitions || slices.Contains(led, -1) {
-				return fmt.Errorf("its leaders are %v", led)
-			}
-		}
-		return nil
+		_, err := c.Ends(ctx, topic) // only leaders say so
+		return err
 	})
-}
-
-// leaders are those of a topic's partitions, as one broker knows them; -1: none.
-func leaders(ctx context.Context, broker *kgo.Broker, topic string) ([]int32, error) {
-	request := kmsg.NewPtrMetadataRequest()
-	asked := kmsg.NewMetadataRequestTopic()
-	asked.Topic = kmsg.StringPtr(topic)
-	request.Topics = append(request.Topics, asked)
-	answer, err := request.RequestWith(ctx, broker)
-	if err != nil {
-		return nil, err
-	}
-	var led []int32
-	for _, t := range answer.Topics {
-		led = make([]int32, len(t.Partitions))
-		for _, p := range t.Partitions {
-			if int(p.Partition) < len(led) {
-				led[p.Partition] = p.Leader
-			}
-		}
-	}
-	return led, nil
 }
 
 // attempt does it again until it succeeds.

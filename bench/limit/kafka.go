@@ -18,6 +18,7 @@ import (
 // topic is a topic of Kafka. An agent's events are those of one partition, by the hash of her SID.
 type topic struct {
 	client     *kafkago.Client
+	transport  *kafkago.Transport
 	producer   int64
 	partitions []*partition
 	stop       func() bool
@@ -35,10 +36,14 @@ type partition struct {
 // answersWithin is how long a broker may take; nothing is sent again here.
 const answersWithin = 30 * time.Second
 
-func openKafka(ctx context.Context, o Options, fail context.CancelCauseFunc) (broker, error) {
-	t := &topic{client: &kafkago.Client{
-		Addr: kafkago.TCP(o.Kafka...), Timeout: answersWithin, Transport: &kafkago.Transport{MetadataTopics: []string{o.Topic}},
-	}}
+func openKafka(ctx context.Context, o Options, fail context.CancelCauseFunc) (_ broker, err error) {
+	t := &topic{transport: &kafkago.Transport{MetadataTopics: []string{o.Topic}}}
+	t.client = &kafkago.Client{Addr: kafkago.TCP(o.Kafka...), Timeout: answersWithin, Transport: t.transport}
+	defer func() {
+		if err != nil {
+			t.transport.CloseIdleConnections()
+		}
+	}()
 	known, err := t.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{o.Topic}})
 	if err == nil {
 		err = known.Topics[0].Error
@@ -83,7 +88,7 @@ func (t *topic) close() {
 	t.stop()
 	t.end()
 	t.sending.Wait()
-	t.client.Transport.(*kafkago.Transport).CloseIdleConnections()
+	t.transport.CloseIdleConnections()
 }
 
 func (t *topic) agent(number uint32) func(id, frame []byte) error {

@@ -66,19 +66,19 @@ func vendor(t *testing.T) (sockets string, c generator.Client) {
 }
 
 // begin runs the limit, until every agent has a socket.
-func begin(t *testing.T, agents int, nats string) (c generator.Client, ended <-chan error, stop func()) {
+func begin(t *testing.T, o limit.Options) (c generator.Client, ended <-chan error, stop func()) {
 	t.Helper()
-	sockets, c := vendor(t)
+	o.Sockets, c = vendor(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	end := make(chan error, 1)
-	go func() { end <- limit.Run(ctx, limit.Options{Sockets: sockets, Agents: agents, NATS: nats}) }()
+	go func() { end <- limit.Run(ctx, o) }()
 	for {
 		stat, err := c.Stat(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if stat.Sockets == agents {
+		if stat.Sockets == o.Agents {
 			return c, end, cancel
 		}
 	}
@@ -92,7 +92,7 @@ func TestLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	const agents, n = 4, 4 * 50 * wire.Cycle
-	c, ended, stop := begin(t, agents, url)
+	c, ended, stop := begin(t, limit.Options{Agents: agents, NATS: url})
 	load, err := c.Go(t.Context(), n, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestLimit(t *testing.T) {
 // Without a stream the server answers that nobody takes what is published: that is a failure, and no event counted.
 func TestRefused(t *testing.T) {
 	url, _ := broker(t)
-	c, ended, _ := begin(t, 1, url)
+	c, ended, _ := begin(t, limit.Options{Agents: 1, NATS: url})
 	if _, err := c.Go(t.Context(), wire.Cycle, 0); err != nil {
 		t.Fatal(err)
 	}

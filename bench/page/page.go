@@ -13,6 +13,7 @@ import (
 	"github.com/taskbridge/taskbridge/bench/report"
 	"github.com/taskbridge/taskbridge/bench/run"
 	"github.com/taskbridge/taskbridge/bench/spool"
+	"github.com/taskbridge/taskbridge/bench/verify"
 )
 
 // Figures are all that the page shows. What is missing was not measured, and is said to be.
@@ -88,6 +89,7 @@ func (f *Figures) Add(o *Figures) {
 	if o.Run.Storm != nil {
 		f.Run.Storm = o.Run.Storm
 	}
+	f.addKafka(o.Run, took)
 }
 
 // section is one kind of measurement.
@@ -116,16 +118,10 @@ func draw(path string, d drawing) error {
 
 func (f *Figures) sections() (all []section) {
 	if len(f.Run.Flood) > 0 {
-		all = append(all, section{"As fast as they go", "flood", rounds(f.Run.Flood), []drawing{
-			{byRound(f.Run.Flood, "How many events a second are stored?", "events/s", run.Round.EventsPerSecond), false},
-			{byRound(f.Run.Flood, "What does an event cost the program?", "CPU, µs per event", func(r run.Round) float64 { return r.ProgramCPU }), false},
-		}})
+		all = append(all, flood("As fast as they go", "flood", f.Run.Flood))
 	}
 	for _, rate := range rates(f.Run.Paced) {
-		paced := at(f.Run.Paced, rate)
-		all = append(all, section{report.Figure(rate) + " events/s over 100 sockets", fmt.Sprintf("paced-%.0f", rate), rounds(paced), []drawing{
-			{latencies(paced, fmt.Sprintf("How long from a frame's write to its storage, at %s events/s?", report.Figure(rate))), true},
-		}})
+		all = append(all, paced(report.Figure(rate)+" events/s over 100 sockets", fmt.Sprintf("paced-%.0f", rate), at(f.Run.Paced, rate)))
 	}
 	if len(f.Run.Sessions) > 0 {
 		all = append(all, section{"Few sessions and many", "sessions", rounds(f.Run.Sessions), nil})
@@ -140,10 +136,25 @@ func (f *Figures) sections() (all []section) {
 	if s := f.Run.Storm; s != nil {
 		all = append(all, section{"Every session lost at once", "storm", stormTable(s), nil})
 	}
+	all = append(all, f.kafkaSections()...)
 	if f.Spool != nil {
 		all = append(all, section{"The log on disk", "spool", f.Spool.Table(), []drawing{{f.Spool.Rate(), false}, {f.Spool.Wait(), true}}})
 	}
 	return all
+}
+
+// flood is a section of rounds as fast as the programs are.
+func flood(title, name string, all []run.Round) section {
+	return section{title, name, rounds(all), []drawing{
+		{byRound(all, "How many events a second are stored?", "events/s", run.Round.EventsPerSecond), false},
+		{byRound(all, "What does an event cost the program?", "CPU, µs per event", func(r run.Round) float64 { return r.ProgramCPU }), false},
+	}}
+}
+
+// paced is a section of rounds at one rate.
+func paced(title, name string, all []run.Round) section {
+	question := fmt.Sprintf("How long from a frame's write to its storage, at %s events/s?", report.Figure(all[0].Rate))
+	return section{title, name, rounds(all), []drawing{{latencies(all, question), true}}}
 }
 
 func rates(all []run.Round) (rates []float64) {
@@ -175,7 +186,7 @@ func rounds(all []run.Round) report.Table {
 		t.Rows = append(t.Rows, []string{
 			fmt.Sprint(r.Number), r.Program, fmt.Sprint(r.Agents), report.Figure(r.EventsPerSecond()), report.Figure(r.ProgramCPU), report.Figure(r.BrokerCPU),
 			latency(r.P50), latency(r.P99), latency(r.P999), report.Figure(float64(r.PeakRSS) / 1e6), report.Figure(r.Calibration),
-			fmt.Sprintf("%.0f %%", 100*r.OtherLoad), verified(r),
+			fmt.Sprintf("%.0f %%", 100*r.OtherLoad), verified(r.Verified),
 		})
 	}
 	return t
@@ -188,8 +199,7 @@ func latency(ms float64) string {
 	return report.Figure(ms)
 }
 
-func verified(r run.Round) string {
-	v := r.Verified
+func verified(v verify.Report) string {
 	return fmt.Sprintf("%d: %d missing, %d twice, %d out of order", v.Events, v.Missing, v.Duplicates, v.KeyBreaks)
 }
 

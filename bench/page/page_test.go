@@ -20,6 +20,11 @@ func figures() *Figures {
 			Verified: verify.Report{Events: 1000},
 		}
 	}
+	moved := func(program string, longest float64) run.Round {
+		r := round(program, 3000, 1, 0, 0)
+		r.Longest = longest
+		return r
+	}
 	idle := func(sessions int, tls bool, kib int64) run.Idle {
 		return run.Idle{Sessions: sessions, TLS: tls, RSS: 20<<20 + int64(sessions)*kib<<10}
 	}
@@ -32,7 +37,14 @@ func figures() *Figures {
 			},
 			Sessions: []run.Round{round("bridge", 20_000, 1, 10, 0), round("bridge", 20_000, 1, 12, 0)},
 			Idle:     []run.Idle{idle(0, false, 0), idle(10_000, false, 9), idle(10_000, true, 30)},
-			Storm:    &run.Storm{Sessions: 10_000, Budget: 50, Peak: 50, Dials: 10_000, Seconds: 200, Before: 100, After: 120},
+			KafkaFlood: []run.Round{round("bridge", 0, 2, 8, 0), round("limit", 0, 1, 4, 0)},
+			KafkaPaced: []run.Round{round("bridge", 10_000, 1, 8, 4), round("limit", 10_000, 1, 4, 2)},
+			KafkaSink:  []run.Round{round("sink", 0, 1, 1, 0), round("writer", 0, 1, 2, 0)},
+			KafkaMoves: []run.Round{moved("sink", 140), moved("franz-go", 300)},
+			Outage: &run.Outage{
+				Rate: 2000, Before: 4, During: 4.5, Backlog: 100, Drain: 8000, Flowing: verify.Report{Events: 7}, Held: verify.Report{Events: 7},
+			},
+			Storm: &run.Storm{Sessions: 10_000, Budget: 50, Peak: 50, Dials: 10_000, Seconds: 200, Before: 100, After: 120},
 		},
 		Spool: &spool.Result{Appenders: 256, RecordBytes: 1092, Rounds: []spool.Round{{
 			Own: spool.Figures{PerSecond: 3, P50: 1, P99: 2, P999: 3, CPU: 1}, RaftWAL: spool.Figures{PerSecond: 2, P50: 1, P99: 2, P999: 3, CPU: 1},
@@ -45,6 +57,8 @@ func TestTargets(t *testing.T) {
 	want := map[string]string{
 		"flood: events/s": "**missed**", "flood: CPU": "met", "10,000 events/s: p99 ": "**missed**", "10,000 events/s: p99, of": "met", "1,000 events/s": "met",
 		"10,000, ws": "met", "10,000, TLS": "**missed**", "20,000 events/s": "met", "spool": "reached", "allocations": "met",
+		"Kafka, flood: events/s": "met", "Kafka, flood: CPU": "reached", "the sink alone": "reached", "Kafka, 10,000 events/s": "reached",
+		"leaders move": "reached", "one sink down": "met", "one sink back": "**missed**",
 		"most dials": "met", "RSS afterwards": "**missed**",
 	}
 	for _, target := range figures().targets() {
@@ -69,6 +83,24 @@ func TestNotMeasured(t *testing.T) {
 		if got := string(target.Verdict()); got != "not measured" {
 			t.Errorf("%s: got %s", target.What, got)
 		}
+	}
+}
+
+// TestWhyNotMeasured: where something was asked for and could not be measured, the page says why.
+func TestWhyNotMeasured(t *testing.T) {
+	f := figures()
+	f.Run.KafkaFlood = nil
+	f.Run.NotMeasured = map[string]string{"kafka-flood": "no java"}
+	dir := t.TempDir()
+	if err := f.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(text), "not measured: no java"); got != 2 {
+		t.Errorf("%d targets say why they were not measured, want 2:\n%s", got, text)
 	}
 }
 

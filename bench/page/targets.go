@@ -39,10 +39,11 @@ func (f *Figures) targets() []report.Target {
 	if s := r.Storm; s != nil {
 		peak, after = one(float64(s.Peak)/s.Budget), one(float64(s.After)/float64(s.Before))
 	}
-	return append(all,
+	all = append(all,
 		report.Target{What: "all sessions lost: most dials in a second, of the budget", Better: report.Lower, Must: 1, Measured: peak},
 		report.Target{What: "all sessions lost: RSS afterwards, of that before", Better: report.Lower, Must: 1.1, Measured: after},
 	)
+	return append(all, f.kafkaTargets()...)
 }
 
 // one is a figure that was measured once; 0: it was not.

@@ -19,6 +19,7 @@ type Target struct {
 	Must     float64
 	Reach    float64 // what is hoped for; 0: nothing beyond Must
 	Measured Summary // its median is compared; the zero value: this run left it out
+	Why      string  // it was left out; empty: nobody asked for it
 }
 
 // Verdict is what a measurement means.
@@ -55,9 +56,18 @@ func (t Target) Verdict() Verdict {
 func Targets(targets []Target) Table {
 	table := Table{Header: []string{"target", "must", "reach for", "measured, median [least–most]", "verdict"}}
 	for _, t := range targets {
-		table.Rows = append(table.Rows, []string{t.What, t.bound(t.Must), t.bound(t.Reach), t.unit(t.Measured.String()), string(t.Verdict())})
+		table.Rows = append(table.Rows, []string{t.What, t.bound(t.Must), t.bound(t.Reach), t.unit(t.Measured.String()), t.told()})
 	}
 	return table
+}
+
+// told is the verdict, with the reason where there is none.
+func (t Target) told() string {
+	v := t.Verdict()
+	if v == NotMeasured && t.Why != "" {
+		return fmt.Sprintf("%s: %s", v, t.Why)
+	}
+	return string(v)
 }
 
 func (t Target) bound(x float64) string {

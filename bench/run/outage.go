@@ -49,7 +49,7 @@ func (r *runner) measureOutage(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	killed, back, err := r.killForAWhile(ctx, s)
+	killed, started, err := r.killForAWhile(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,7 @@ func (r *runner) measureOutage(ctx context.Context) (err error) {
 		return err
 	}
 	x.Flowing, x.Held = checks[0].Report(), checks[1].Report()
-	x.Down = back.Sub(killed).Seconds()
-	x.judge(stamps, checks[0].Stored(), checks[1].Stored(), killed, back)
+	x.judge(stamps, checks[0].Stored(), checks[1].Stored(), killed, started)
 	r.results.Outage = x
 	r.printOutage(x)
 	for _, c := range checks {
@@ -87,21 +86,21 @@ func (r *runner) measureOutage(ctx context.Context) (err error) {
 	return nil
 }
 
-// killForAWhile returns when the broker can be used again. back is when it was started.
-func (r *runner) killForAWhile(ctx context.Context, s *stage) (killed, back time.Time, err error) {
+// killForAWhile returns when the broker can be used again. started is when it was told to start again.
+func (r *runner) killForAWhile(ctx context.Context, s *stage) (killed, started time.Time, err error) {
 	const node = 1
 	if err := s.rest(ctx, outageLead); err != nil {
-		return killed, back, err
+		return killed, started, err
 	}
 	killed = time.Now()
 	if err := r.kafka.Kill(ctx, node); err != nil {
-		return killed, back, err
+		return killed, started, err
 	}
 	if err := s.rest(ctx, r.options.Down); err != nil {
-		return killed, back, err
+		return killed, started, err
 	}
-	back = time.Now()
-	return killed, back, r.kafka.Restart(ctx, node)
+	started = time.Now()
+	return killed, started, r.kafka.Restart(ctx, node)
 }
 
 // rest lets time pass.
@@ -117,18 +116,18 @@ func (s *stage) rest(ctx context.Context, d time.Duration) error {
 }
 
 // judge makes the figures of when events were sent, and when the broker that was there and the one that was not have stored them; all in ns since 1970, of the
-// same events, in the order in which they were sent. What was not stored is 0.
-func (x *Outage) judge(stamps, flowing, held []int64, killed, back time.Time) {
-	from, to := killed.UnixNano(), back.UnixNano()
-	// The backlog is drained when the last one is stored that had to wait; what was stored before the outage had not.
-	first, last := int64(0), int64(0)
+// same events, in the order in which they were sent. What was not stored is 0. started is when the broker was started again, which takes it a while.
+func (x *Outage) judge(stamps, flowing, held []int64, killed, started time.Time) {
+	from, to := killed.UnixNano(), started.UnixNano()
+	first, last := int64(0), int64(0) // of those that had to wait
 	for i, at := range held {
-		if at > to && (first == 0 || at < first) {
+		if at <= to || at-stamps[i] <= drained.Nanoseconds() {
+			continue
+		}
+		if first == 0 || at < first {
 			first = at
 		}
-		if at > to && at-stamps[i] > drained.Nanoseconds() {
-			last = max(last, at)
-		}
+		last = max(last, at)
 	}
 	stored := 0
 	for i, at := range held {
@@ -139,12 +138,13 @@ func (x *Outage) judge(stamps, flowing, held []int64, killed, back time.Time) {
 			}
 		}
 	}
+	x.Down = time.Duration(max(first, to) - from).Seconds()
 	if last > first {
 		x.Seconds = time.Duration(last - first).Seconds()
 		x.Drain = float64(stored) / x.Seconds
 	}
 	x.Before = typicalP99(stamps, flowing, stamps[0], from)
-	x.During = typicalP99(stamps, flowing, from, to)
+	x.During = typicalP99(stamps, flowing, from, max(first, to))
 	x.After = typicalP99(stamps, flowing, first, last)
 }
 

@@ -123,7 +123,7 @@ type Storm struct {
 
 // Outage is a time in which one sink's broker, Kafka, was down and that of the other, NATS JetStream, was not.
 type Outage struct {
-	// Rate is the events per second all the time, Down for how many seconds the broker was killed, and not started again yet.
+	// Rate is the events per second all the time, Down for how many seconds the broker stored nothing, from its kill on.
 	Rate float64 `json:"rate"`
 	Down float64 `json:"down_s"`
 	// Before, During and After are p99 of the other sink's latency, in milliseconds: medians of windows of ten seconds, until the broker was killed, while it was

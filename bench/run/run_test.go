@@ -1,6 +1,7 @@
 package run
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -115,15 +116,22 @@ func TestSteps(t *testing.T) {
 		return len(steps)
 	}
 	for name, c := range map[string]struct{ got, want int }{
-		"all":            {count(Options{}), 2*2 + 2*2*2 + 1 + 2*2},
+		"all":            {count(Options{}), 2*2 + 2*2*2 + 1 + 2*2 + 1 + 3*2*2 + 1 + 1 + 2*2},
 		"quick":          {count(Options{Quick: true}), 2*2 + 1*2*2},
 		"with a peer":    {count(Options{Peer: "connect", Only: []string{"flood"}}), 3 * 2},
+		"Kafka floods":   {count(Options{Only: []string{"kafka-flood"}}), 1 + 2*2},
+		"leader moves":   {count(Options{Only: []string{"kafka-move"}, Quick: true}), 1 + 2*2},
 		"floods only":    {count(Options{Only: []string{"flood"}}), 2 * 2},
 		"three sessions": {count(Options{Only: []string{"idle"}, Sessions: []int{1, 2, 3}}), 1 + 2*3},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %d steps, want %d", name, c.got, c.want)
 		}
+	}
+	none := &runner{options: Options{Only: []string{"flood", "outage"}, Rounds: 1, Out: io.Discard}, noKafka: "no java", results: &Results{NotMeasured: map[string]string{}}}
+	steps, err := none.steps()
+	if diff := cmp.Diff(map[string]string{"outage": "no java"}, none.results.NotMeasured); diff != "" || len(steps) != 2 || err != nil {
+		t.Errorf("without a Kafka: got %d steps, %v; not measured (-want +got):\n%s", len(steps), err, diff)
 	}
 	if _, err := (&runner{options: Options{Only: []string{"fluod"}}}).steps(); err == nil {
 		t.Error("got no error for a part that there is not")
