@@ -22,13 +22,13 @@ import (
 
 // The clients.
 const (
-	Sink   = "sink"      // the bridge's: internal/sink/kafka
-	Writer = "writer"    // kafka-go's Writer: async, batches of 1,000, acks=all
-	Franz  = "franz-go"  // its idempotent producer without a linger
-	agents = 100         // of the events; with ten tasks each, a thousand keys
-	window = 16_000      // events that are not answered yet, at most
-	group  = 100         // events that a client is given at once, in a flood
-	warmUp = 100_000     // events whose cost alone is measured
+	Sink   = "sink"       // the bridge's: internal/sink/kafka
+	Writer = "writer"     // kafka-go's Writer: async, batches of 1,000, acks=all
+	Franz  = "franz-go"   // its idempotent producer without a linger
+	agents = 100          // of the events; with ten tasks each, a thousand keys
+	window = 16_000       // events that are not answered yet, at most
+	group  = 100          // events that a client is given at once, in a flood
+	warmUp = 100_000      // events whose cost alone is measured
 	sample = "event.json" // a usual event as the bridge has published it
 )
 

@@ -40,8 +40,8 @@ func (b *batch) full() bool { return len(b.bytes) >= batchBytes }
 
 // add appends a record with one header. All have the time of the batch.
 func (b *batch) add(key, value []byte, header string, content []byte) {
-	f := append(b.fields[:0], 0)                // attributes
-	f = binary.AppendVarint(f, 0)               // time's distance from the first
+	f := append(b.fields[:0], 0)                 // attributes
+	f = binary.AppendVarint(f, 0)                // time's distance from the first
 	f = binary.AppendVarint(f, int64(b.records)) // offset's
 	f = appendBytes(f, key)
 	f = binary.AppendVarint(f, int64(len(value)))

@@ -47,6 +47,11 @@ func TestLimitOfKafka(t *testing.T) {
 	}
 	var ends []int64
 	for held := int64(0); held < n; {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended with %d events stored: %v", held, err)
+		default:
+		}
 		if ends, err = k.Ends(t.Context(), topic); err != nil {
 			t.Fatal(err)
 		}

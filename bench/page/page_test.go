@@ -35,8 +35,8 @@ func figures() *Figures {
 			Paced: []run.Round{
 				round("bridge", 1000, 1, 30, 3), round("limit", 1000, 1, 20, 2), round("bridge", 10_000, 1, 30, 6), round("limit", 10_000, 1, 20, 2),
 			},
-			Sessions: []run.Round{round("bridge", 20_000, 1, 10, 0), round("bridge", 20_000, 1, 12, 0)},
-			Idle:     []run.Idle{idle(0, false, 0), idle(10_000, false, 9), idle(10_000, true, 30)},
+			Sessions:   []run.Round{round("bridge", 20_000, 1, 10, 0), round("bridge", 20_000, 1, 12, 0)},
+			Idle:       []run.Idle{idle(0, false, 0), idle(10_000, false, 9), idle(10_000, true, 30)},
 			KafkaFlood: []run.Round{round("bridge", 0, 2, 8, 0), round("limit", 0, 1, 4, 0)},
 			KafkaPaced: []run.Round{round("bridge", 10_000, 1, 8, 4), round("limit", 10_000, 1, 4, 2)},
 			KafkaSink:  []run.Round{round("sink", 0, 1, 1, 0), round("writer", 0, 1, 2, 0)},

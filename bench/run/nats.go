@@ -63,7 +63,9 @@ func (n *natsServer) start(ctx context.Context, dir string, under program) (err 
 	return err
 }
 
-func (n *natsServer) sink() string    { return fmt.Sprintf("nats: {url: %q, stream: %s}", n.url, n.stream) }
+func (n *natsServer) sink() string {
+	return fmt.Sprintf("nats: {url: %q, stream: %s}", n.url, n.stream)
+}
 func (n *natsServer) limit() []string { return []string{"-nats", n.url} }
 
 func (n *natsServer) end(ctx context.Context) (place, error) {

@@ -169,9 +169,9 @@ type part struct {
 type needs int
 
 const (
-	nothing    needs = iota
-	oneNode          // a warm Kafka of one node
-	someKafka        // a Kafka that it starts by itself
+	nothing   needs = iota
+	oneNode         // a warm Kafka of one node
+	someKafka       // a Kafka that it starts by itself
 )
 
 // parts in their order: what ends a warm broker comes last.
