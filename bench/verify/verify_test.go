@@ -133,7 +133,7 @@ func TestCheckerOfPartitions(t *testing.T) {
 		"by task":                   {byTask, false, false},
 		"by task, last first":       {byTask, true, false},
 		"a task in two":             {func(e wire.Event) int { return int(e.Seq / wire.Tasks % of) }, false, true},
-		"a task in two, in order":  {func(e wire.Event) int { return int(e.Seq / (2 * wire.Tasks) % of) }, false, true},
+		"a task in two, in order":   {func(e wire.Event) int { return int(e.Seq / (2 * wire.Tasks) % of) }, false, true},
 		"a task in two, last first": {func(e wire.Event) int { return int(e.Seq / wire.Tasks % of) }, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
