@@ -185,11 +185,19 @@ func rounds(all []run.Round) report.Table {
 	for _, r := range all {
 		t.Rows = append(t.Rows, []string{
 			fmt.Sprint(r.Number), r.Program, fmt.Sprint(r.Agents), report.Figure(r.EventsPerSecond()), report.Figure(r.ProgramCPU), report.Figure(r.BrokerCPU),
-			latency(r.P50), latency(r.P99), latency(r.P999), report.Figure(float64(r.PeakRSS) / 1e6), report.Figure(r.Calibration),
+			latency(r.P50), latency(r.P99), latency(r.P999), memory(r.PeakRSS), report.Figure(r.Calibration),
 			fmt.Sprintf("%.0f %%", 100*r.OtherLoad), verified(r.Verified),
 		})
 	}
 	return t
+}
+
+// memory is in MB; "–" of a client alone, which is fed by what makes the events.
+func memory(bytes int64) string {
+	if bytes == 0 {
+		return "–"
+	}
+	return report.Figure(float64(bytes) / 1e6)
 }
 
 func latency(ms float64) string {

@@ -11,7 +11,7 @@ func (r *runner) say(format string, args ...any) { _, _ = fmt.Fprintf(r.options.
 
 // print tells one round.
 func (r *runner) print(x Round) {
-	r.say("  %-6s %8.0f events/s  CPU µs/event: program %.2f, broker %.2f, generator %.2f", x.Program, x.EventsPerSecond(),
+	r.say("  %-8s %8.0f events/s  CPU µs/event: program %.2f, broker %.2f, generator %.2f", x.Program, x.EventsPerSecond(),
 		x.ProgramCPU, x.BrokerCPU, x.GeneratorCPU)
 	switch {
 	case x.Longest > 0:

@@ -197,7 +197,7 @@ var Parts = func() (names []string) {
 // wanted are the parts to run.
 func (r *runner) wanted() (all []part) {
 	for _, p := range parts {
-		if slices.Contains(r.options.Only, p.name) || len(r.options.Only) == 0 && !(p.full && r.options.Quick) {
+		if slices.Contains(r.options.Only, p.name) || len(r.options.Only) == 0 && (!p.full || !r.options.Quick) {
 			all = append(all, p)
 		}
 	}
