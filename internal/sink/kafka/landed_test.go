@@ -54,30 +54,6 @@ func TestUnsure(t *testing.T) {
 	}
 }
 
-// TestLateRequest: what is still under way when the broker was asked is fenced, in case it arrives after a batch of the new epoch.
-func TestLateRequest(t *testing.T) {
-	c, s, _ := one(t)
-	all := records("WT1", 1, 2)
-	failProduce(c, kerr.OutOfOrderSequenceNumber, 1)
-	b, answers := batch(s, all[:1])
-	_ = send(t, s, b, answers)
-	late := slices.Clone(s.lanes[0].bytes.Bytes())
-	if err := s.Landed(t.Context(), s.Mark([]*sink.Batch{b}), func(string) {}); err != nil {
-		t.Fatal(err)
-	}
-	b, answers = batch(s, all[:1])
-	if err := send(t, s, b, answers); err != nil {
-		t.Fatal(err)
-	}
-	p := &partition{topic: "facts"}
-	p.bytes = s.buffer()
-	p.bytes.Write(late)
-	if _, err := s.produce(p, 1, nil); err == nil {
-		t.Error("the late request was stored")
-	}
-	wantStored(t, c, idsOf(all[:1]))
-}
-
 // TestLandedOfAnotherProcess: what an earlier process has sent is found from its mark on, and a topic of the same name is not taken for it.
 func TestLandedOfAnotherProcess(t *testing.T) {
 	c, s, _ := one(t)

@@ -22,6 +22,8 @@ import (
 func TestRealBroker(t *testing.T) {
 	c := testkafka.Start(t, testkafka.Options{TLS: true, SASL: true, ACL: true})
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 1) })
+	t.Run("lost answers", func(t *testing.T) { lostAnswers(t, func(t *testing.T) testTopic { return realTopic(t, c) }) })
+	t.Run("late requests", func(t *testing.T) { lateRequests(t, func(t *testing.T) testTopic { return realTopic(t, c) }) })
 	t.Run("logins", func(t *testing.T) { realLogins(t, c) })
 	t.Run("rights", func(t *testing.T) { realRights(t, c) })
 	t.Run("transactions of others", func(t *testing.T) {
@@ -36,6 +38,7 @@ func TestRealBroker(t *testing.T) {
 func TestRealCluster(t *testing.T) {
 	c := testkafka.Start(t, testkafka.Options{Nodes: 3, Set: map[string]string{"replica.fetch.wait.max.ms": "50", "replica.fetch.backoff.ms": "50"}})
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 3) })
+	t.Run("a broker that was replaced", func(t *testing.T) { realReplaced(t, c) })
 	t.Run("leaders move", func(t *testing.T) { realLeaders(t, c) })
 }
 
