@@ -98,12 +98,17 @@ type Disk struct {
 	clamped bool
 	// viewsBytes is what the newest checkpoint takes on the disk.
 	viewsBytes atomic.Int64
+	// spareBytes is what the spare takes.
+	spareBytes atomic.Int64
 
 	stage
 
 	// Of the writer goroutine alone.
 	active *segment
+	limit  int64  // of the active segment's bytes
 	serial uint64 // the last that was used
+	before uint64 // the last that an earlier process has used
+	spare  *spare // nil: there is none
 
 	// state guards what follows. It is taken before a cursor's and a segment's mutex, never after.
 	state    sync.Mutex

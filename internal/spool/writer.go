@@ -53,6 +53,7 @@ func (d *Disk) commit(g *group) error {
 			d.metrics.groupSeconds.Observe(time.Since(begin).Seconds())
 			d.metrics.groupRecords.Observe(float64(len(g.records)))
 			d.landed(g)
+			d.prepare()
 			if wait > retryBase {
 				d.Log.Info("spool: the disk takes what is accepted again")
 			}
@@ -93,7 +94,7 @@ func (d *Disk) failed(err error) {
 // a second sync could succeed although the first has dropped what it could not write. The group goes to the next segment, whose header says that
 // what the retired one holds of it does not count.
 func (d *Disk) store(g *group) error {
-	if s := d.active; s != nil && s.used+g.bytes > d.segment {
+	if s := d.active; s != nil && s.used+g.bytes > d.limit {
 		d.retire()
 	}
 	if d.active == nil {
@@ -131,22 +132,36 @@ func (d *Disk) retire() {
 	}
 }
 
+// firstBytes is the size of a process's first segment, the only one that cannot be ready before it is needed.
+const firstBytes = 8 << 20
+
 // roll begins a segment for g.
 func (d *Disk) roll(g *group) error {
-	d.mu.Lock()
-	room := d.max - d.used
-	d.mu.Unlock()
+	least, limit := headerBytes+g.bytes, d.segment
+	if d.serial == d.before {
+		limit = min(limit, max(least, firstBytes))
+	}
+	serial, f := d.takeSpare()
+	if f == nil {
+		d.mu.Lock()
+		room := d.max - d.used
+		d.mu.Unlock()
+		d.serial++ // also when this fails: a name is used once
+		serial = d.serial
+		var err error
+		if f, err = d.create(segmentName(d.Dir, serial), max(least, min(limit, room)), least); err != nil {
+			return err
+		}
+	}
 	d.state.Lock()
-	h := header{serial: d.serial + 1, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
+	h := header{serial: serial, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
 	d.state.Unlock()
-	d.serial++ // also when this fails: a name is used once
-	s := &segment{header: h, name: segmentName(d.Dir, h.serial), end: h.base, used: headerBytes, indexed: true}
-	least := headerBytes + g.bytes
-	if err := d.create(s, max(least, min(d.segment, room)), least); err != nil {
+	s := &segment{header: h, name: segmentName(d.Dir, serial), file: f, end: h.base, used: headerBytes, indexed: true}
+	if err := d.begin(s); err != nil {
 		_ = s.remove(d.Files) // what fails here as well is found and removed by the next start
 		return err
 	}
-	d.active = s
+	d.active, d.limit = s, limit
 	d.state.Lock()
 	d.segments = append(d.segments, s)
 	for _, c := range d.cursors {
@@ -158,6 +173,19 @@ func (d *Disk) roll(g *group) error {
 	return nil
 }
 
+// begin writes the header of s and makes it durable; also where records need not survive the machine: their positions must, or they would be given again.
+func (d *Disk) begin(s *segment) error {
+	if _, err := s.file.WriteAt(s.append(nil), 0); err != nil {
+		d.metrics.failed("write")
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		d.metrics.failed("sync")
+		return err
+	}
+	return nil
+}
+
 // left is what segments leave of the disk, in bytes, to the cursors and the views, which may have grown when they are saved next: if those could not be
 // saved, nothing could be removed, and a full disk would stay full when the sinks have everything.
 func (d *Disk) left() int64 { return leastLeft + 2*d.viewsBytes.Load() }
@@ -166,22 +194,35 @@ const leastLeft = 1 << 20
 
 var errNoRoom = errors.New("the disk is full but for what cursors and views need")
 
-// create makes the file of s with as much space as there is, up to size, but no less than least, and makes it durable with its header; also where
-// records need not survive the machine: their positions must, or they would be given again.
-func (d *Disk) create(s *segment, size, least int64) error {
+// create makes the file of a segment with as much space as there is, up to size, but no less than least, and makes its name durable. Where it fails
+// nothing is left of the file.
+func (d *Disk) create(name string, size, least int64) (File, error) {
 	if free, err := d.Files.Free(d.Dir); err == nil {
 		if size = min(size, free-d.left()); size < least {
 			d.metrics.failed("allocate")
-			return errNoRoom
+			return nil, errNoRoom
 		}
 	}
-	f, err := d.Files.Open(s.name, os.O_CREATE|os.O_EXCL|os.O_RDWR)
+	f, err := d.Files.Open(name, os.O_CREATE|os.O_EXCL|os.O_RDWR)
 	if err != nil {
 		d.metrics.failed("create")
-		return err
+		return nil, err
 	}
-	s.file = f
-	for err = f.Allocate(size); err != nil && size > least; err = f.Allocate(size) {
+	if err := d.allocate(f, size, least); err != nil {
+		d.discard(name, f)
+		return nil, err
+	}
+	if err := d.Files.SyncDir(d.Dir); err != nil {
+		d.metrics.failed("sync_dir")
+		d.discard(name, f)
+		return nil, err
+	}
+	return f, nil
+}
+
+func (d *Disk) allocate(f File, size, least int64) error {
+	err := f.Allocate(size)
+	for ; err != nil && size > least; err = f.Allocate(size) {
 		// What a failed attempt leaves would keep the disk full.
 		if err := f.Truncate(0); err != nil {
 			d.metrics.failed("truncate")
@@ -191,21 +232,14 @@ func (d *Disk) create(s *segment, size, least int64) error {
 	}
 	if err != nil {
 		d.metrics.failed("allocate")
-		return err
 	}
-	if _, err := f.WriteAt(s.append(nil), 0); err != nil {
-		d.metrics.failed("write")
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		d.metrics.failed("sync")
-		return err
-	}
-	if err := d.Files.SyncDir(d.Dir); err != nil {
-		d.metrics.failed("sync_dir")
-		return err
-	}
-	return nil
+	return err
+}
+
+// discard gives up the file of a segment that was not begun. What fails here is found and removed by the next start.
+func (d *Disk) discard(name string, f File) {
+	_ = f.Close()
+	_ = d.Files.Remove(name)
 }
 
 // landed hands a durable group to the cursors.
@@ -265,6 +299,9 @@ func (d *Disk) shut() error {
 func (d *Disk) finish(err error) {
 	if d.active != nil {
 		d.retire()
+	}
+	if serial, f := d.takeSpare(); f != nil {
+		d.discard(segmentName(d.Dir, serial), f)
 	}
 	d.mu.Lock()
 	d.closeErr = ErrClosed

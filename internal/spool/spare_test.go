@@ -1,0 +1,115 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestDiskSpare: the next segment is there before it is needed. A log that had to make it then would find that it cannot.
+func TestDiskSpare(t *testing.T) {
+	files := &faults{Files: OS}
+	made := make(chan struct{})
+	files.set(func(op, name string) error {
+		if op == "sync" && filepath.Base(name) == "000000000002.seg" {
+			close(made)
+		}
+		return nil
+	})
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir, Files: files})
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 0, 20)
+	<-made
+	files.set(func(op, _ string) error {
+		switch op {
+		case "create", "allocate", "sync_dir":
+			return errors.New("too late")
+		}
+		return nil
+	})
+	add(t, d, 20, 55)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(segmentsIn(t, dir)); n != 2 {
+		t.Errorf("got %d segments, want 2", n)
+	}
+	if got := take(t, c); len(got) != 55 {
+		t.Errorf("got %d records, want 55", len(got))
+	}
+}
+
+// TestDiskSpareFails: a spare that cannot be made costs nothing but time.
+func TestDiskSpareFails(t *testing.T) {
+	for _, op := range []string{"create", "allocate", "sync_dir", "write", "sync"} {
+		t.Run(op, func(t *testing.T) {
+			files := &faults{Files: OS}
+			failed := make(chan struct{})
+			once := false
+			files.set(func(now, name string) error {
+				if now != op || once || op != "sync_dir" && filepath.Base(name) != "000000000002.seg" {
+					return nil
+				}
+				if op == "sync_dir" { // of the first segment, then of the spare
+					if _, err := os.Stat(filepath.Join(name, "000000000002.seg")); err != nil {
+						return nil
+					}
+				}
+				once = true
+				close(failed)
+				return errors.New("it does not work")
+			})
+			d := opened(t, Options{Dir: t.TempDir(), Files: files})
+			c := cursorOf(t, d, "facts", CursorOptions{})
+			add(t, d, 0, 20)
+			<-failed
+			add(t, d, 20, 200)
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if got := take(t, c); len(got) != 180+20 {
+				t.Errorf("got %d records, want 200", len(got))
+			}
+		})
+	}
+}
+
+// TestDiskSpareWithinBounds: what is reserved for later counts too.
+func TestDiskSpareWithinBounds(t *testing.T) {
+	dir := t.TempDir()
+	const most = 64 << 10
+	d := opened(t, Options{Dir: dir, MaxBytes: most, Reserve: 100})
+	cursorOf(t, d, "facts", CursorOptions{})
+	n := 0
+	for ; ; n++ {
+		_, err := d.Append(Normal, numbered(n))
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		var bytes int64
+		names, err := OS.List(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && strings.HasSuffix(name, segmentSuffix) {
+				bytes += info.Size()
+			}
+		}
+		if bytes > most {
+			t.Fatalf("after %d records: the segments take %d bytes, the bound is %d", n+1, bytes, most)
+		}
+	}
+	if n < 100 {
+		t.Errorf("the log took %d records, which is far below its bound", n)
+	}
+}
