@@ -107,7 +107,6 @@ type Disk struct {
 	active *segment
 	limit  int64  // of the active segment's bytes
 	serial uint64 // the last that was used
-	before uint64 // the last that an earlier process has used
 	spare  *spare // nil: there is none
 
 	// state guards what follows. It is taken before a cursor's and a segment's mutex, never after.

@@ -75,7 +75,6 @@ func (d *Disk) adopt(v *survey) {
 			d.serial = max(d.serial, serial)
 		}
 	}
-	d.before = d.serial
 	if n := len(d.segments); n > 0 {
 		// It was preallocated. Should a crash undo this, the next segment's header tells what counts.
 		if err := d.truncate(d.segments[n-1]); err != nil {

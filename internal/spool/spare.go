@@ -6,41 +6,54 @@ package spool
 // have written to that disk; over zeros it waits for its own bytes alone. The price is that each byte of a busy log is written twice.
 type spare struct {
 	serial uint64
+	size   int64
 	enough chan struct{} // closed: it is needed now
 	made   chan struct{} // closed: file is set; nil: it could not be made
 	file   File
 }
 
-// zeros is how much is written between two syncs of a spare: what a group's sync may have to wait for.
-const zeros = 1 << 20
+const (
+	// firstBytes is the size of the first segment of a process, which is made while nothing is appended yet. A log that takes next to nothing writes no
+	// more zeros than that.
+	firstBytes = 4 << 20
+	// zeroBytes is how much is written between two syncs of a spare: what a group's sync may have to wait for.
+	zeroBytes = 1 << 20
+)
 
-// prepare begins a spare once a quarter of the active segment is filled: a log that takes next to nothing needs none. Where room is short none is made;
-// then the next segment is made when it is needed, of what there is.
-func (d *Disk) prepare() {
-	if d.spare != nil || d.active == nil || d.active.used < d.limit/4 {
-		return
+// prepare begins a spare of size bytes. Where room is short it does not, and the next segment is made when it is needed, of what there is.
+func (d *Disk) prepare(size int64) {
+	var reserved int64 // by the active segment, and not used
+	if d.active != nil {
+		reserved = d.limit - d.active.used
 	}
 	d.mu.Lock()
-	room := d.max - d.used - (d.limit - d.active.used)
+	room := d.max - d.used - reserved
 	d.mu.Unlock()
-	if room < d.segment {
+	if free, err := d.Files.Free(d.Dir); room < size || err == nil && free < d.left()+size {
 		return
 	}
 	d.serial++
-	d.spareBytes.Store(d.segment)
-	d.spare = &spare{serial: d.serial, enough: make(chan struct{}), made: make(chan struct{})}
+	d.spareBytes.Store(size)
+	d.spare = &spare{serial: d.serial, size: size, enough: make(chan struct{}), made: make(chan struct{})}
 	go d.makeSpare(d.spare)
+}
+
+// prepareNext begins a spare once a quarter of the active segment is filled.
+func (d *Disk) prepareNext() {
+	if d.spare == nil && d.active != nil && d.active.used >= d.limit/4 {
+		d.prepare(d.segment)
+	}
 }
 
 func (d *Disk) makeSpare(s *spare) {
 	defer close(s.made)
 	name := segmentName(d.Dir, s.serial)
-	f, err := d.create(name, d.segment, d.segment)
+	f, err := d.create(name, s.size, s.size)
 	if err != nil {
 		return // told when the writer meets it
 	}
 	if d.durable() {
-		if err := d.zero(f, s.enough); err != nil {
+		if err := d.zero(f, s); err != nil {
 			d.discard(name, f)
 			return
 		}
@@ -48,15 +61,16 @@ func (d *Disk) makeSpare(s *spare) {
 	s.file = f
 }
 
-func (d *Disk) zero(f File, enough <-chan struct{}) error {
-	b := make([]byte, min(zeros, d.segment))
-	for off := int64(0); off < d.segment; off += int64(len(b)) {
+// zero fills f with zeros, as far as there is time.
+func (d *Disk) zero(f File, s *spare) error {
+	b := make([]byte, min(zeroBytes, s.size))
+	for off := int64(0); off < s.size; off += int64(len(b)) {
 		select {
-		case <-enough:
+		case <-s.enough:
 			return nil
 		default:
 		}
-		if _, err := f.WriteAt(b[:min(int64(len(b)), d.segment-off)], off); err != nil {
+		if _, err := f.WriteAt(b[:min(int64(len(b)), s.size-off)], off); err != nil {
 			d.metrics.failed("write")
 			return err
 		}
@@ -68,15 +82,22 @@ func (d *Disk) zero(f File, enough <-chan struct{}) error {
 	return nil
 }
 
-// takeSpare takes the spare as far as it is made; the file is nil where there is none.
-func (d *Disk) takeSpare() (serial uint64, f File) {
+// takeSpare takes the spare as it is; nil: there is none of least bytes.
+func (d *Disk) takeSpare(least int64) *spare {
 	s := d.spare
 	if s == nil {
-		return 0, nil
+		return nil
 	}
 	d.spare = nil
 	close(s.enough)
 	<-s.made
 	d.spareBytes.Store(0)
-	return s.serial, s.file
+	if s.file != nil && s.size < least {
+		d.discard(segmentName(d.Dir, s.serial), s.file)
+		s.file = nil
+	}
+	if s.file == nil {
+		return nil
+	}
+	return s
 }

@@ -22,6 +22,7 @@ const gather = 2 * time.Millisecond
 // write is the writer goroutine.
 func (d *Disk) write() {
 	var err error
+	d.prepare(min(d.segment, firstBytes))
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for ending := false; !ending && err == nil; {
@@ -53,7 +54,7 @@ func (d *Disk) commit(g *group) error {
 			d.metrics.groupSeconds.Observe(time.Since(begin).Seconds())
 			d.metrics.groupRecords.Observe(float64(len(g.records)))
 			d.landed(g)
-			d.prepare()
+			d.prepareNext()
 			if wait > retryBase {
 				d.Log.Info("spool: the disk takes what is accepted again")
 			}
@@ -132,36 +133,30 @@ func (d *Disk) retire() {
 	}
 }
 
-// firstBytes is the size of a process's first segment, the only one that cannot be ready before it is needed.
-const firstBytes = 8 << 20
-
 // roll begins a segment for g.
 func (d *Disk) roll(g *group) error {
-	least, limit := headerBytes+g.bytes, d.segment
-	if d.serial == d.before {
-		limit = min(limit, max(least, firstBytes))
-	}
-	serial, f := d.takeSpare()
-	if f == nil {
+	least := headerBytes + g.bytes
+	next := d.takeSpare(least)
+	if next == nil {
 		d.mu.Lock()
 		room := d.max - d.used
 		d.mu.Unlock()
 		d.serial++ // also when this fails: a name is used once
-		serial = d.serial
+		next = &spare{serial: d.serial, size: d.segment}
 		var err error
-		if f, err = d.create(segmentName(d.Dir, serial), max(least, min(limit, room)), least); err != nil {
+		if next.file, err = d.create(segmentName(d.Dir, next.serial), max(least, min(d.segment, room)), least); err != nil {
 			return err
 		}
 	}
 	d.state.Lock()
-	h := header{serial: serial, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
+	h := header{serial: next.serial, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
 	d.state.Unlock()
-	s := &segment{header: h, name: segmentName(d.Dir, serial), file: f, end: h.base, used: headerBytes, indexed: true}
+	s := &segment{header: h, name: segmentName(d.Dir, next.serial), file: next.file, end: h.base, used: headerBytes, indexed: true}
 	if err := d.begin(s); err != nil {
 		_ = s.remove(d.Files) // what fails here as well is found and removed by the next start
 		return err
 	}
-	d.active, d.limit = s, limit
+	d.active, d.limit = s, next.size
 	d.state.Lock()
 	d.segments = append(d.segments, s)
 	for _, c := range d.cursors {
@@ -300,8 +295,8 @@ func (d *Disk) finish(err error) {
 	if d.active != nil {
 		d.retire()
 	}
-	if serial, f := d.takeSpare(); f != nil {
-		d.discard(segmentName(d.Dir, serial), f)
+	if s := d.takeSpare(0); s != nil {
+		d.discard(segmentName(d.Dir, s.serial), s.file)
 	}
 	d.mu.Lock()
 	d.closeErr = ErrClosed
