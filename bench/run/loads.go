@@ -67,7 +67,7 @@ func (r *runner) paced() []step {
 func (r *runner) rounds(into *[]Round, a arena, rounds int, events uint64, rate float64) (all []step) {
 	takes := startUp + 6*time.Second
 	if rate > 0 {
-		takes = startUp + time.Duration(float64(events)/rate*float64(time.Second))
+		takes = startUp + time.Duration((warmSeconds+float64(events)/rate)*float64(time.Second))
 	}
 	for number := range rounds {
 		contestants := a.contestants()

@@ -15,9 +15,18 @@ import (
 	"github.com/taskbridge/taskbridge/bench/verify"
 )
 
+// warmSeconds is for how long a paced load goes on before it is measured: programs, brokers and their memory reach the size at which they stay. A flood is
+// measured from its beginning, as a surge would come.
+const warmSeconds = 2
+
 // measure sends n events at rate to a stage that is live, ends the program under test, so that nothing can come later, and judges what the stream holds.
 func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, error) {
 	round := Round{Program: s.under.name(), Agents: s.agents, Events: n, Rate: rate, Calibration: report.Calibrate()}
+	if rate > 0 {
+		if err := s.warm(ctx, wholeCycles(warmSeconds*rate, s.agents), rate); err != nil {
+			return round, err
+		}
+	}
 	base, err := s.ends(ctx)
 	if err != nil {
 		return round, err
@@ -56,6 +65,18 @@ func (s *stage) measure(ctx context.Context, n uint64, rate float64) (Round, err
 		return round, fmt.Errorf("%s: %w; %s", round.Program, err, trouble)
 	}
 	return round, nil
+}
+
+// warm sends n events at rate, and returns when they are stored.
+func (s *stage) warm(ctx context.Context, n uint64, rate float64) error {
+	base, err := s.ends(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.control.Go(ctx, n, rate); err != nil {
+		return err
+	}
+	return s.awaitGrowth(ctx, s.broker, base[0], n, &Round{})
 }
 
 // lateness is how long events that the stream lacks are waited for, once the generator has sent everything.

@@ -65,21 +65,24 @@ func readMemory() memory {
 	return memory{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
 }
 
-// A collection costs about a millisecond of CPU for each MiB that lives, and comes when the heap has grown by the percentage. So at 5 percent for each MiB
-// that is allocated a second collections take 2 % of a core, whatever lives.
+// A collection costs about a millisecond of CPU for each MiB that lives, and comes when the heap has grown by the percentage. So at 10 percent for each MiB
+// that is allocated a second collections take 1 % of a core, whatever lives; what little lives in a small process may grow by leastExtra, or it
+// would be collected all the time.
 const (
 	usualPercent  = 100 // the runtime's own, until something is known
-	percentPerMiB = 5
+	percentPerMiB = 10
 	leastPercent  = 20
 	mostPercent   = 400
-	mostExtra     = 128 << 20 // by which a heap may grow, in bytes, at more than the usual percentage
+	leastExtra    = 8 << 20   // by which a heap may grow, in bytes, whatever is allocated
+	mostExtra     = 128 << 20 // the same, at more than the usual percentage
 )
 
 // percent is by how much the heap may grow between collections, from what was allocated since before, a second ago.
 func (m memory) percent(before memory) int {
-	fit := min(mostPercent, max(leastPercent, (m.allocated-before.allocated)*percentPerMiB>>20))
+	live := max(m.live, 1)
+	fit := min(mostPercent, max(leastPercent, leastExtra*100/live, (m.allocated-before.allocated)*percentPerMiB>>20))
 	if fit > usualPercent {
-		fit = max(usualPercent, min(fit, mostExtra*100/max(m.live, 1)))
+		fit = max(usualPercent, min(fit, mostExtra*100/live))
 	}
 	return int(fit)
 }

@@ -37,9 +37,10 @@ func TestRoomForGarbage(t *testing.T) {
 		want            int    // percent
 	}{
 		{"at rest", 60 * mib, mib, 20},
-		{"dialling", 60 * mib, 6 * mib, 30},
-		{"at work", 60 * mib, 20 * mib, 100},
+		{"dialling", 60 * mib, 3 * mib, 30},
+		{"at work", 60 * mib, 10 * mib, 100},
 		{"under load", 64 * mib, 1000 * mib, 200},
+		{"small at rest", 10 * mib, 0, 80},
 		{"small under load", 8 * mib, 1000 * mib, 400},
 		{"never collected", 0, 1000 * mib, 400},
 		{"large under load", 500 * mib, 1000 * mib, 100},

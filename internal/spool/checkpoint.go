@@ -181,8 +181,38 @@ func (d *Disk) clean() {
 	d.state.Unlock()
 	for _, s := range gone {
 		d.metrics.segments.Dec()
+		d.shrink(s)
 		if err := s.remove(d.Files); err != nil { // it holds nothing that is needed; the next start finds and removes it
 			d.metrics.failed("remove")
+		}
+	}
+}
+
+const (
+	shrinkBytes = 8 << 20
+	shrinkPause = 10 * time.Millisecond
+)
+
+// shrink gives back the space of s bit by bit. A file system frees all blocks of a removed file in one step, and where it is mounted with discard tells
+// the device of each; every sync waits for that.
+func (d *Disk) shrink(s *segment) {
+	_ = s.close(errGone) // from now on nobody reads it
+	_, left := s.extent()
+	if left <= shrinkBytes {
+		return
+	}
+	f, err := d.Files.Open(s.name, os.O_RDWR)
+	if err != nil {
+		return // it is removed in one step
+	}
+	defer func() { _ = f.Close() }() // nothing in it is needed
+	pause := time.NewTicker(shrinkPause)
+	defer pause.Stop()
+	for left -= shrinkBytes; left > 0 && f.Truncate(left) == nil; left -= shrinkBytes {
+		select {
+		case <-pause.C:
+		case <-d.closing:
+			return
 		}
 	}
 }

@@ -2,9 +2,11 @@ package spool
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -74,6 +76,73 @@ func TestDiskSpareFails(t *testing.T) {
 				t.Errorf("got %d records, want 200", len(got))
 			}
 		})
+	}
+}
+
+// cuts notes to what sizes files are cut.
+type cuts struct {
+	Files
+	mu    sync.Mutex
+	sizes map[string][]int64
+}
+
+type cutNoted struct {
+	File
+	cuts *cuts
+	name string
+}
+
+func (c *cuts) Open(name string, flag int) (File, error) {
+	f, err := c.Files.Open(name, flag)
+	return &cutNoted{f, c, filepath.Base(name)}, err
+}
+
+func (f *cutNoted) Truncate(size int64) error {
+	f.cuts.mu.Lock()
+	defer f.cuts.mu.Unlock()
+	f.cuts.sizes[f.name] = append(f.cuts.sizes[f.name], size)
+	return f.File.Truncate(size)
+}
+
+// TestDiskShrinks: a large segment that is needed no more is given back in pieces.
+func TestDiskShrinks(t *testing.T) {
+	files := &cuts{Files: OS, sizes: map[string][]int64{}}
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir, Files: files, segmentBytes: 20 << 20})
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	large := numbered(0)
+	large.Data = make([]byte, 1<<20)
+	for range 30 {
+		if _, err := d.Append(Normal, large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	finish(c, take(t, c))
+	if err := d.Checkpoint(func(io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Save(nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(segmentsIn(t, dir)); n != 1 {
+		t.Fatalf("got %d segments, want 1", n)
+	}
+	files.mu.Lock()
+	defer files.mu.Unlock()
+	pieces := 0
+	for name, sizes := range files.sizes {
+		for i := 1; i < len(sizes); i++ { // the first is where it ended
+			if sizes[i-1]-sizes[i] > shrinkBytes {
+				t.Errorf("%s was cut to %v", name, sizes)
+			}
+			pieces++
+		}
+	}
+	if pieces == 0 {
+		t.Errorf("cut to %v, want pieces", files.sizes)
 	}
 }
 
