@@ -105,9 +105,10 @@ type Disk struct {
 
 	// Of the writer goroutine alone.
 	active *segment
-	limit  int64  // of the active segment's bytes
-	serial uint64 // the last that was used
-	spare  *spare // nil: there is none
+	limit  int64     // of the active segment's bytes
+	begun  time.Time // when it was
+	serial uint64    // the last that was used
+	spare  *spare    // nil: there is none
 
 	// state guards what follows. It is taken before a cursor's and a segment's mutex, never after.
 	state    sync.Mutex

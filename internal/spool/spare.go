@@ -1,12 +1,17 @@
 package spool
 
+import "time"
+
 // spare is the next segment's file, made while the one before it is filled. To make one takes several syncs, for which every group would wait.
 //
 // It is filled with zeros. A sync of bytes that were written where space was only reserved waits for the file system's journal, and so for what others
 // have written to that disk; over zeros it waits for its own bytes alone. The price is that each byte of a busy log is written twice.
+//
+// A log that is filled as fast as the disk takes it has no use for that: its groups wait for the disk anyway, which would have to take everything twice.
 type spare struct {
 	serial uint64
 	size   int64
+	zeros  bool          // it is filled with them
 	enough chan struct{} // closed: it is needed now
 	made   chan struct{} // closed: file is set; nil: it could not be made
 	file   File
@@ -16,12 +21,14 @@ const (
 	// firstBytes is the size of the first segment of a process, which is made while nothing is appended yet. A log that takes next to nothing writes no
 	// more zeros than that.
 	firstBytes = 4 << 20
+	// surge is at how many bytes per second a log has no use for zeros.
+	surge = 64 << 20
 	// zeroBytes is how much is written between two syncs of a spare: what a group's sync may have to wait for.
 	zeroBytes = 1 << 20
 )
 
-// prepare begins a spare of size bytes. Where room is short it does not, and the next segment is made when it is needed, of what there is.
-func (d *Disk) prepare(size int64) {
+// prepare begins a spare of size bytes, filled with zeros or not. Where room is short it does not, and the next segment is made when it is needed, of what there is.
+func (d *Disk) prepare(size int64, zeros bool) {
 	var reserved int64 // by the active segment, and not used
 	if d.active != nil {
 		reserved = d.limit - d.active.used
@@ -34,14 +41,14 @@ func (d *Disk) prepare(size int64) {
 	}
 	d.serial++
 	d.spareBytes.Store(size)
-	d.spare = &spare{serial: d.serial, size: size, enough: make(chan struct{}), made: make(chan struct{})}
+	d.spare = &spare{serial: d.serial, size: size, zeros: zeros && d.durable(), enough: make(chan struct{}), made: make(chan struct{})}
 	go d.makeSpare(d.spare)
 }
 
 // prepareNext begins a spare once a quarter of the active segment is filled.
 func (d *Disk) prepareNext() {
 	if d.spare == nil && d.active != nil && d.active.used >= d.limit/4 {
-		d.prepare(d.segment)
+		d.prepare(d.segment, float64(d.active.used) < surge*time.Since(d.begun).Seconds())
 	}
 }
 
@@ -52,7 +59,7 @@ func (d *Disk) makeSpare(s *spare) {
 	if err != nil {
 		return // told when the writer meets it
 	}
-	if d.durable() {
+	if s.zeros {
 		if err := d.zero(f, s); err != nil {
 			d.discard(name, f)
 			return

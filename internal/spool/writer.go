@@ -22,7 +22,7 @@ const gather = 2 * time.Millisecond
 // write is the writer goroutine.
 func (d *Disk) write() {
 	var err error
-	d.prepare(min(d.segment, firstBytes))
+	d.prepare(min(d.segment, firstBytes), true)
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for ending := false; !ending && err == nil; {
@@ -156,7 +156,7 @@ func (d *Disk) roll(g *group) error {
 		_ = s.remove(d.Files) // what fails here as well is found and removed by the next start
 		return err
 	}
-	d.active, d.limit = s, next.size
+	d.active, d.limit, d.begun = s, next.size, time.Now()
 	d.state.Lock()
 	d.segments = append(d.segments, s)
 	for _, c := range d.cursors {
