@@ -179,36 +179,44 @@ func (d *Disk) clean() {
 		}
 	}
 	d.state.Unlock()
-	for _, s := range gone {
-		d.metrics.segments.Dec()
-		d.shrink(s)
-		if err := s.remove(d.Files); err != nil { // it holds nothing that is needed; the next start finds and removes it
-			d.metrics.failed("remove")
-		}
-	}
+	d.remove(gone)
 }
 
 const (
 	shrinkBytes = 8 << 20
 	shrinkPause = 10 * time.Millisecond
+	shrinkMost  = 500 * time.Millisecond // of pauses, however much there is to remove
 )
 
-// shrink gives back the space of s bit by bit. A file system frees all blocks of a removed file in one step, and where it is mounted with discard tells
-// the device of each; every sync waits for that.
-func (d *Disk) shrink(s *segment) {
-	_ = s.close(errGone) // from now on nobody reads it
-	_, left := s.extent()
-	if left <= shrinkBytes {
-		return
+// remove removes segments, of which nothing is needed: what fails here the next start finds and removes.
+//
+// A large one is cut bit by bit. A file system frees all blocks of a removed file in one step, and where it is mounted with discard tells the device of
+// each; every sync waits for that. It is cut under another name, because under its own a part of it would look like damage after a crash.
+func (d *Disk) remove(gone []*segment) {
+	began := time.Now()
+	for _, s := range gone {
+		d.metrics.segments.Dec()
+		_ = s.close(errGone) // from now on nobody reads it
+		name := s.name
+		if _, used := s.extent(); used > shrinkBytes && d.Files.Rename(name, name+tempSuffix) == nil {
+			name += tempSuffix
+			d.shrink(name, used, began)
+		}
+		if err := d.Files.Remove(name); err != nil && !os.IsNotExist(err) {
+			d.metrics.failed("remove")
+		}
 	}
-	f, err := d.Files.Open(s.name, os.O_RDWR)
+}
+
+func (d *Disk) shrink(name string, left int64, began time.Time) {
+	f, err := d.Files.Open(name, os.O_RDWR)
 	if err != nil {
 		return // it is removed in one step
 	}
 	defer func() { _ = f.Close() }() // nothing in it is needed
 	pause := time.NewTicker(shrinkPause)
 	defer pause.Stop()
-	for left -= shrinkBytes; left > 0 && f.Truncate(left) == nil; left -= shrinkBytes {
+	for left -= shrinkBytes; left > 0 && time.Since(began) < shrinkMost && f.Truncate(left) == nil; left -= shrinkBytes {
 		select {
 		case <-pause.C:
 		case <-d.closing:

@@ -47,7 +47,7 @@ type Options struct {
 	// Registerer gets the metrics; default none.
 	Registerer prometheus.Registerer
 
-	segmentBytes int64 // tests only: far smaller segments, and no lower limit for MaxBytes
+	segmentBytes int64 // tests only: far smaller segments, always with zeros, and no lower limit for MaxBytes
 }
 
 const (
@@ -94,11 +94,12 @@ type Disk struct {
 	lock    io.Closer
 	epoch   int64
 	segment int64 // the size of one
+	surge   float64
 	metrics *metrics
 	clamped bool
 	// viewsBytes is what the newest checkpoint takes on the disk.
 	viewsBytes atomic.Int64
-	// spareBytes is what the spare takes.
+	// spareBytes is what the spare takes, once it is made.
 	spareBytes atomic.Int64
 
 	stage

@@ -488,3 +488,31 @@ func TestDiskRecover(t *testing.T) {
 	check(got, result{Alive: at(20)})
 	closed(t, d)
 }
+
+// TestDiskRecordsStay: what was read from disk is not touched by what is read later.
+func TestDiskRecordsStay(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir})
+	cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 0, 40)
+	closed(t, d)
+	d = opened(t, Options{Dir: dir}) // from now on nothing of it is in memory
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	if _, err := d.Recover(nil, func(*Record) {}); err != nil {
+		t.Fatal(err)
+	}
+	all := take(t, c)
+	for i := range all {
+		if _, err := c.Read(positions(all[i : i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) != 40 {
+		t.Fatalf("got %d records, want 40", len(all))
+	}
+	for i, r := range all {
+		if want := numbered(i).Data; !bytes.Equal(r.Data, want) {
+			t.Errorf("record %d has become %q, want %q", i, r.Data, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 
@@ -54,10 +55,13 @@ func (d *Disk) adopt(v *survey) {
 	for _, b := range v.damage {
 		d.damage.records(b.seg, b.stretch)
 	}
+	removed := map[string]bool{}
 	for _, name := range v.left {
-		if err := d.Files.Remove(d.path(name)); err != nil {
+		err := d.Files.Remove(d.path(name))
+		if err != nil {
 			d.metrics.failed("remove")
 		}
+		removed[name] = err == nil
 	}
 	for _, name := range v.unusable {
 		d.damage.file(name, consequence(name))
@@ -71,7 +75,8 @@ func (d *Disk) adopt(v *survey) {
 		d.serial = max(d.serial, s.serial)
 	}
 	for _, name := range v.names {
-		if serial, ok := segmentSerial(name); ok { // also of those that are set aside: a name is used once
+		// Also of those that are set aside, because a name is used once; but not of one that was only made beforehand: serials without a hole tell more of damage.
+		if serial, ok := segmentSerial(name); ok && !removed[name] {
 			d.serial = max(d.serial, serial)
 		}
 	}
@@ -137,9 +142,9 @@ func (d *Disk) bound() {
 		d.max, d.clamped = max(most, min(minMaxBytes, d.max)), true
 		d.Log.Warn("spool: the disk has less space than the bound; the bound is lowered", zap.Int64("bound", d.MaxBytes), zap.Int64("lowered_to", d.max))
 	}
-	d.segment = min(maxSegmentBytes, d.max/8)
+	d.segment, d.surge = min(maxSegmentBytes, d.max/8), surge
 	if d.segmentBytes > 0 {
-		d.segment = d.segmentBytes
+		d.segment, d.surge = d.segmentBytes, math.Inf(1)
 	}
 	d.capacity = min(maxStageBytes, d.segment-headerBytes)
 	d.reserve(d.Options.Reserve)

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -161,11 +162,12 @@ func appendText(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// record is the event in f, with the sink it is for; empty: for all. Its data aliases f's; its texts share one allocation.
+// record is the event in f, with the sink it is for; empty: for all. It is a copy, whose texts share one allocation: who keeps it does not keep all that was
+// read with it.
 func (f *frame) record(epoch int64) (r Record, target string) {
 	d := decoder{b: f.head, s: string(f.head)}
 	target = d.text()
-	r = Record{Pos: f.pos, Epoch: epoch, Key: f.key, Data: f.data}
+	r = Record{Pos: f.pos, Epoch: epoch, Key: f.key, Data: bytes.Clone(f.data)}
 	h := &r.Header
 	h.ID = d.text()
 	h.Source = d.text()

@@ -193,8 +193,19 @@ func (s *segment) plan(want []Pos) (n int, from, to int64, bad []stretch, err er
 	return n, s.index[first], end(last), s.bad, nil
 }
 
+// parts are buffers of readPart: what it reads is mostly not kept, or one record of it.
+var parts = sync.Pool{New: func() any { return new([]byte) }}
+
+// readPart calls visit with frames that are valid until it returns.
 func (s *segment) readPart(off, to int64, bad []stretch, want []Pos, visit func(*frame)) error {
-	b := make([]byte, to-off)
+	buffer := parts.Get().(*[]byte)
+	if size := int(to - off); cap(*buffer) < size {
+		*buffer = make([]byte, max(size, readBytes))
+	}
+	b := (*buffer)[:to-off]
+	if cap(*buffer) <= 2*readBytes { // one large record is no reason to keep so much
+		defer parts.Put(buffer)
+	}
 	if n, err := s.file.ReadAt(b, off); n < len(b) {
 		return err
 	}

@@ -40,7 +40,6 @@ func (d *Disk) prepare(size int64, zeros bool) {
 		return
 	}
 	d.serial++
-	d.spareBytes.Store(size)
 	d.spare = &spare{serial: d.serial, size: size, zeros: zeros && d.durable(), enough: make(chan struct{}), made: make(chan struct{})}
 	go d.makeSpare(d.spare)
 }
@@ -48,7 +47,7 @@ func (d *Disk) prepare(size int64, zeros bool) {
 // prepareNext begins a spare once a quarter of the active segment is filled.
 func (d *Disk) prepareNext() {
 	if d.spare == nil && d.active != nil && d.active.used >= d.limit/4 {
-		d.prepare(d.segment, float64(d.active.used) < surge*time.Since(d.begun).Seconds())
+		d.prepare(d.segment, float64(d.active.used) < d.surge*time.Since(d.begun).Seconds())
 	}
 }
 
@@ -66,6 +65,7 @@ func (d *Disk) makeSpare(s *spare) {
 		}
 	}
 	s.file = f
+	d.spareBytes.Store(s.size)
 }
 
 // zero fills f with zeros, as far as there is time.

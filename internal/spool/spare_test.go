@@ -3,8 +3,10 @@ package spool
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,11 +70,14 @@ func TestDiskSpareFails(t *testing.T) {
 			c := cursorOf(t, d, "facts", CursorOptions{})
 			add(t, d, 0, 20)
 			<-failed
+			if n := d.spareBytes.Load(); n != 0 {
+				t.Errorf("%d bytes count as held by a spare that could not be made", n)
+			}
 			add(t, d, 20, 200)
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
 			}
-			if got := take(t, c); len(got) != 180+20 {
+			if got := take(t, c); len(got) != 200 {
 				t.Errorf("got %d records, want 200", len(got))
 			}
 		})
@@ -104,7 +109,7 @@ func (f *cutNoted) Truncate(size int64) error {
 	return f.File.Truncate(size)
 }
 
-// TestDiskShrinks: a large segment that is needed no more is given back in pieces.
+// TestDiskShrinks: a large segment that is needed no more is given back in pieces, under a name that is no segment's.
 func TestDiskShrinks(t *testing.T) {
 	files := &cuts{Files: OS, sizes: map[string][]int64{}}
 	dir := t.TempDir()
@@ -134,12 +139,18 @@ func TestDiskShrinks(t *testing.T) {
 	defer files.mu.Unlock()
 	pieces := 0
 	for name, sizes := range files.sizes {
-		for i := 1; i < len(sizes); i++ { // the first is where it ended
+		if strings.HasSuffix(name, segmentSuffix) {
+			if len(sizes) > 1 { // once, to where it ended
+				t.Errorf("%s was cut to %v", name, sizes)
+			}
+			continue
+		}
+		for i := 1; i < len(sizes); i++ {
 			if sizes[i-1]-sizes[i] > shrinkBytes {
 				t.Errorf("%s was cut to %v", name, sizes)
 			}
-			pieces++
 		}
+		pieces += len(sizes)
 	}
 	if pieces == 0 {
 		t.Errorf("cut to %v, want pieces", files.sizes)
@@ -180,5 +191,54 @@ func TestDiskSpareWithinBounds(t *testing.T) {
 	}
 	if n < 100 {
 		t.Errorf("the log took %d records, which is far below its bound", n)
+	}
+}
+
+// TestDiskSpareLeft: a spare that a crash has left is nobody's loss, and leaves no hole in the serial numbers.
+func TestDiskSpareLeft(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir})
+	cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 0, 10)
+	closed(t, d)
+	if err := os.WriteFile(segmentName(dir, 2), make([]byte, 8<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = opened(t, Options{Dir: dir})
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 10, 20)
+	if got := take(t, c); len(got) != 20 {
+		t.Errorf("got %d records, want 20", len(got))
+	}
+	if s := d.Status(); s.Corrupt != 0 || s.Cut != 0 {
+		t.Errorf("got %+v, want no damage", s)
+	}
+	if got, want := segmentsIn(t, dir), []string{segmentName(dir, 1), segmentName(dir, 2)}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// boundless are files of a system that does not say how much space is left.
+type boundless struct{ Files }
+
+func (boundless) Free(string) (int64, error) { return math.MaxInt64, nil }
+
+// TestDiskFreeUnknown: where nobody knows what is free, nothing is scarce, with a spare and without.
+func TestDiskFreeUnknown(t *testing.T) {
+	files := &faults{Files: boundless{OS}}
+	made := make(chan struct{})
+	files.set(func(op, name string) error {
+		if op == "sync" && filepath.Base(name) == "000000000002.seg" {
+			close(made)
+		}
+		return nil
+	})
+	d := opened(t, Options{Dir: t.TempDir(), Files: files, SkipSlowest: true})
+	cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 0, 20)
+	<-made
+	d.spareBytes.Store(d.segment) // as it is a moment later
+	if d.scarce() {
+		t.Error("the disk counts as full")
 	}
 }
