@@ -1,10 +1,12 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 )
 
 // clash returns what two sinks cannot have in common on one server: the stream, which would store twice what both get, or subjects, which a server gives
@@ -26,6 +28,24 @@ func clash(a, b *jetstream.Config) (key string) {
 var clashAllowed = map[string]string{
 	"stream":  "each stream in one sink: what both get would be stored twice",
 	"subject": "subjects of its own, as a server gives each to one stream only: another first word, such as crm.{provider}.{account}.{noun}.{verb}.{agent}",
+}
+
+// commonTopic is one that both sinks write to, on a cluster of which both name a broker; empty where there is none.
+func commonTopic(a, b *kafka.Config, origins []kafka.Origin) string {
+	if !slices.ContainsFunc(a.Brokers, func(broker string) bool { return slices.Contains(b.Brokers, broker) }) {
+		return ""
+	}
+	ofA, errA := a.Topics(origins)
+	ofB, errB := b.Topics(origins)
+	if errA != nil || errB != nil { // said elsewhere
+		return ""
+	}
+	for _, topic := range ofA {
+		if slices.Contains(ofB, topic) {
+			return topic
+		}
+	}
+	return ""
 }
 
 // account is what says, but for a token, which account of which servers the sink uses.

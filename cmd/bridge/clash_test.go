@@ -5,6 +5,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/sink/jetstream"
+	"github.com/taskbridge/taskbridge/internal/sink/kafka"
 )
 
 func TestClash(t *testing.T) {
@@ -41,5 +42,30 @@ func TestClash(t *testing.T) {
 	b.SetDefaults()
 	if got := clash(&a, &b); got != "" {
 		t.Errorf("embedded: got %q", got)
+	}
+}
+
+func TestCommonTopic(t *testing.T) {
+	origins := []kafka.Origin{{Provider: "twilio", Account: "AC1"}, {Provider: "twilio", Account: "AC2"}}
+	for name, test := range map[string]struct {
+		change func(*kafka.Config)
+		want   string
+	}{
+		"one topic":           {func(*kafka.Config) {}, "facts"},
+		"one broker in both":  {func(c *kafka.Config) { c.Brokers = []string{"b:9092", "a:9092"} }, "facts"},
+		"another topic":       {func(c *kafka.Config) { c.Topic = "crm" }, ""},
+		"another cluster":     {func(c *kafka.Config) { c.Brokers = []string{"b:9092"} }, ""},
+		"topics of accounts":  {func(c *kafka.Config) { c.Topic = "facts.{account}" }, ""},
+		"no topic by mistake": {func(c *kafka.Config) { c.Topic = "facts.{agent}" }, ""},
+	} {
+		var a, b kafka.Config
+		for _, c := range []*kafka.Config{&a, &b} {
+			c.SetDefaults()
+			c.Brokers, c.Topic = []string{"a:9092"}, "facts"
+		}
+		test.change(&b)
+		if got, back := commonTopic(&a, &b, origins), commonTopic(&b, &a, origins); got != test.want || back != test.want {
+			t.Errorf("%s: got %q, and %q the other way round, want %q", name, got, back, test.want)
+		}
 	}
 }

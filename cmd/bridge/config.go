@@ -188,11 +188,16 @@ func (c *configuration) Validate() error {
 	for i, s := range c.Sinks {
 		unique(&ps, "sinks", i, s.Name, sinks)
 		for j, other := range c.Sinks[:i] {
-			if s.NATS == nil || other.NATS == nil {
-				continue
-			}
-			if key := clash(s.NATS, other.NATS); key != "" {
-				ps.Add(fmt.Sprintf("sinks[%d].nats.%s", i, key), fmt.Sprintf("in common with sinks[%d], on one server", j), clashAllowed[key])
+			switch {
+			case s.NATS != nil && other.NATS != nil:
+				if key := clash(s.NATS, other.NATS); key != "" {
+					ps.Add(fmt.Sprintf("sinks[%d].nats.%s", i, key), fmt.Sprintf("in common with sinks[%d], on one server", j), clashAllowed[key])
+				}
+			case s.Kafka != nil && other.Kafka != nil:
+				if topic := commonTopic(s.Kafka, other.Kafka, c.origins()); topic != "" {
+					ps.Add(fmt.Sprintf("sinks[%d].kafka.topic", i), fmt.Sprintf("%s is also of sinks[%d], on one cluster", topic, j),
+						"each topic in one sink: what both get would be stored twice")
+				}
 			}
 		}
 		s.Filter.Problems(providers, accounts, func(path, what, allowed string) {

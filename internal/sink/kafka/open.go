@@ -92,7 +92,7 @@ func (s *Sink) take(found map[string]topicInfo, ends map[string][]int64) {
 	s.metrics.partitions.Set(float64(len(s.lanes)))
 	s.log.Info("Kafka topics are ready", zap.Strings("topics", s.names), zap.Int("partitions", len(s.lanes)), zap.Duration("producers_remembered", s.remembered))
 	if strings.Contains(s.cfg.Topic, "{") {
-		s.lanes = append(s.lanes, nowhere)
+		s.lanes = append(s.lanes, &partition{topic: nowhere})
 	}
 	s.moved, s.told = nil, false
 	s.metrics.connected.Set(1)

@@ -161,7 +161,7 @@ func (s *Sink) Send(b *sink.Batch) {
 		err, s.lost = s.lost, nil
 	case s.moved != nil:
 		err, s.moved, s.told = s.moved, nil, true
-	case p == nowhere:
+	case p.topic == nowhere:
 		err = noTopic(b)
 	case !b.FirstSent.IsZero() && (!p.open || s.forgotten(b)):
 		// What was sent at first is not known here any more, or not by the broker, as far as one can know.

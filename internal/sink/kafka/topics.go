@@ -78,8 +78,8 @@ func (c *Config) topics(origins []Origin) (names []string, of func(*spool.Record
 	return names, func(r *spool.Record) string { return all[Origin{r.Header.Provider, r.Header.Account}] }, nil
 }
 
-// nowhere is the lane of events for which there is no topic.
-var nowhere = &partition{topic: "no topic"}
+// nowhere is in the place of a topic for events that have none. Kafka takes no such name.
+const nowhere = "no topic"
 
 func noTopic(b *sink.Batch) error {
 	bad := make([]spool.Pos, len(b.Records))
