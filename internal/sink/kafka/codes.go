@@ -213,7 +213,7 @@ func (c class) tell(doing string, need access, err error) error {
 	case "":
 		return retry.Reasonf(c.reason, "%s: %w", doing, err)
 	case grant:
-		return retry.Reasonf(c.reason, "%s: %w: grant the bridge's Kafka user the right %s on the topic %s: kafka-acls.sh --add --allow-principal User:NAME --operation %s --topic %s",
+		return retry.Reasonf(c.reason, "%s: %w: grant the bridge's Kafka user the right %s on the topic %s: kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal User:NAME --operation %s --topic %s",
 			doing, err, need.right, need.topic, need.right, need.topic)
 	}
 	return retry.Reasonf(c.reason, "%s: %w: %s", doing, err, c.advice)

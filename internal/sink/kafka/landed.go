@@ -53,7 +53,9 @@ func (m mark) encode(names []string) []byte {
 
 func decodeMark(b []byte) (mark, error) {
 	size := len(b)
-	broken := func() (mark, error) { return nil, fmt.Errorf("mark of %d bytes is not one of this sink's", size) }
+	broken := func() (mark, error) {
+		return nil, fmt.Errorf("the spool's mark of this sink, %d bytes, is not one of Kafka's: if another kind of sink had its name, give this one a name of its own, or see bridge spool forget", size)
+	}
 	number := func() (int, bool) {
 		v, n := binary.Uvarint(b)
 		if n <= 0 || v > 1<<62 {
@@ -135,7 +137,8 @@ func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) e
 		return err
 	}
 	s.mu.Lock()
-	s.lost = nil // reported with this, so not by the next Send too
+	s.lost = nil      // reported with this, so not by the next Send too
+	clear(s.troubles) // those of batches that have landed end here; what is sent again tells of the others
 	s.mu.Unlock()
 	s.setFault(nil)
 	return err
@@ -163,7 +166,7 @@ func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)
 			continue
 		case t.err != nil:
 			return classify(t.err).tell("look up topic "+name, toDescribe.on(name), t.err)
-		case before.ends != nil && (before.id != t.id && before.id != topicID{} || len(before.ends) > len(t.partitions)):
+		case before.ends != nil && (t.id.another(before.id) || len(before.ends) > len(t.partitions)):
 			lost = errors.Join(lost, fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost))
 			s.forget(name)
 		}

@@ -18,6 +18,9 @@ import (
 // topicID tells a topic from one of the same name that was there before it. Zero: the broker does not tell.
 type topicID [16]byte
 
+// another reports whether the ids are those of two topics. Brokers before Kafka 3.1, which may be among newer ones during an upgrade, know none: zero.
+func (t topicID) another(u topicID) bool { return t != u && t != topicID{} && u != topicID{} }
+
 // topicInfo is what a broker says of a topic.
 type topicInfo struct {
 	err        error // kafkago.UnknownTopicOrPartition: there is none

@@ -76,7 +76,7 @@ func (s *Sink) take(found map[string]topicInfo, ends map[string][]int64) {
 		t := found[name]
 		s.routes[name] = route{len(s.lanes), len(t.partitions)}
 		seen, known := s.seen[name]
-		same := known && seen == t.id
+		same := known && !t.id.another(seen)
 		for id := range t.partitions {
 			p := &partition{topic: name, id: id}
 			for _, old := range before {
@@ -87,7 +87,10 @@ func (s *Sink) take(found map[string]topicInfo, ends map[string][]int64) {
 			p.end.Store(max(p.end.Load(), ends[name][id]))
 			s.lanes = append(s.lanes, p)
 		}
-		s.seen[name], s.counts[name] = t.id, len(t.partitions)
+		if t.id != (topicID{}) {
+			seen = t.id
+		}
+		s.seen[name], s.counts[name] = seen, len(t.partitions)
 	}
 	s.metrics.partitions.Set(float64(len(s.lanes)))
 	s.log.Info("Kafka topics are ready", zap.Strings("topics", s.names), zap.Int("partitions", len(s.lanes)), zap.Duration("producers_remembered", s.remembered))
@@ -197,7 +200,7 @@ func (s *Sink) compare(found map[string]topicInfo, err error) {
 		case errors.Is(t.err, kafkago.UnknownTopicOrPartition):
 			s.moved = fmt.Errorf("topic %s is gone: %w", name, sink.ErrLanes)
 		case t.err != nil:
-		case known && t.id != seen:
+		case known && t.id.another(seen):
 			s.lost = fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost)
 			fallthrough
 		case !known:

@@ -126,3 +126,34 @@ func lostAnswers(t *testing.T, in func(*testing.T) testTopic) {
 		tt.want(t, idsOf(all[:4]))
 	})
 }
+
+// TestTroubleEnds: what stood in the way of a batch is over when the batch is found stored, also when nothing is left to be sent.
+func TestTroubleEnds(t *testing.T) {
+	tt := fakeTopic(t)
+	s, w := opened(t, tt.cfg)
+	all := records("WT1", 1, 3)
+	b, answers := batch(s, all[:1])
+	if err := deliver(t, s, b, answers); err != nil {
+		t.Fatal(err)
+	}
+	b, answers = batch(s, all[1:])
+	tt.loseAnswer(t, s, w, b, answers)
+	troubles := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.troubles)
+	}
+	if troubles() != 1 {
+		t.Fatalf("got %d troubles after a lost answer, want 1", troubles())
+	}
+	var found []string
+	if err := s.Landed(t.Context(), s.Mark([]*sink.Batch{b}), func(id string) { found = append(found, id) }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(idsOf(all[1:]), found); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	if troubles() != 0 {
+		t.Error("the trouble goes on")
+	}
+}
