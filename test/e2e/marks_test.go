@@ -210,7 +210,7 @@ type segment struct {
 }
 
 func (s segment) WriteAt(b []byte, off int64) (int, error) {
-	if off == 0 {
+	if off == 0 && b[0] != 0 { // its header; the zeros that come first are written beforehand
 		s.pass(midRoll)
 	}
 	n, err := s.File.WriteAt(b, off)
