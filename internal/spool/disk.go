@@ -93,8 +93,8 @@ type Disk struct {
 	Options
 	lock    io.Closer
 	epoch   int64
-	segment int64 // the size of one
-	surge   float64
+	segment int64   // the size of one
+	surge   float64 // bytes per second from which on spares get no zeros
 	metrics *metrics
 	clamped bool
 	// viewsBytes is what the newest checkpoint takes on the disk.

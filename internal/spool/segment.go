@@ -94,14 +94,6 @@ func (s *segment) close(why error) error {
 	return err
 }
 
-func (s *segment) remove(files Files) error {
-	_ = s.close(errGone) // nothing in it is needed any more
-	if err := files.Remove(s.name); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return nil
-}
-
 // scan reads the whole segment again and returns what is damaged in it and was not known. Afterwards it is indexed.
 func (s *segment) scan(files Files) (news []stretch, err error) {
 	release, err := s.use(files)

@@ -10,6 +10,7 @@ import "time"
 // A log that is filled as fast as the disk takes it has no use for that: its groups wait for the disk anyway, which would have to take everything twice.
 type spare struct {
 	serial uint64
+	name   string
 	size   int64
 	zeros  bool          // it is filled with them
 	enough chan struct{} // closed: it is needed now
@@ -39,9 +40,15 @@ func (d *Disk) prepare(size int64, zeros bool) {
 	if free, err := d.Files.Free(d.Dir); room < size || err == nil && free < d.left()+size {
 		return
 	}
-	d.serial++
-	d.spare = &spare{serial: d.serial, size: size, zeros: zeros && d.durable(), enough: make(chan struct{}), made: make(chan struct{})}
+	d.spare = d.nextFile(size)
+	d.spare.zeros, d.spare.enough, d.spare.made = zeros && d.durable(), make(chan struct{}), make(chan struct{})
 	go d.makeSpare(d.spare)
+}
+
+// nextFile names the next segment's file; a name is used once, also when the file cannot be made.
+func (d *Disk) nextFile(size int64) *spare {
+	d.serial++
+	return &spare{serial: d.serial, name: segmentName(d.Dir, d.serial), size: size}
 }
 
 // prepareNext begins a spare once a quarter of the active segment is filled.
@@ -53,14 +60,13 @@ func (d *Disk) prepareNext() {
 
 func (d *Disk) makeSpare(s *spare) {
 	defer close(s.made)
-	name := segmentName(d.Dir, s.serial)
-	f, err := d.create(name, s.size, s.size)
+	f, err := d.create(s.name, s.size, s.size)
 	if err != nil {
 		return // told when the writer meets it
 	}
 	if s.zeros {
 		if err := d.zero(f, s); err != nil {
-			d.discard(name, f)
+			d.discard(s.name, f)
 			return
 		}
 	}
@@ -77,12 +83,7 @@ func (d *Disk) zero(f File, s *spare) error {
 			return nil
 		default:
 		}
-		if _, err := f.WriteAt(b[:min(int64(len(b)), s.size-off)], off); err != nil {
-			d.metrics.failed("write")
-			return err
-		}
-		if err := f.Sync(); err != nil {
-			d.metrics.failed("sync")
+		if err := d.put(f, b[:min(int64(len(b)), s.size-off)], off); err != nil {
 			return err
 		}
 	}
@@ -100,8 +101,8 @@ func (d *Disk) takeSpare(least int64) *spare {
 	<-s.made
 	d.spareBytes.Store(0)
 	if s.file != nil && s.size < least {
-		d.discard(segmentName(d.Dir, s.serial), s.file)
-		s.file = nil
+		d.discard(s.name, s.file)
+		return nil
 	}
 	if s.file == nil {
 		return nil

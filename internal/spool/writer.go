@@ -141,19 +141,19 @@ func (d *Disk) roll(g *group) error {
 		d.mu.Lock()
 		room := d.max - d.used
 		d.mu.Unlock()
-		d.serial++ // also when this fails: a name is used once
-		next = &spare{serial: d.serial, size: d.segment}
+		next = d.nextFile(d.segment)
 		var err error
-		if next.file, err = d.create(segmentName(d.Dir, next.serial), max(least, min(d.segment, room)), least); err != nil {
+		if next.file, err = d.create(next.name, max(least, min(d.segment, room)), least); err != nil {
 			return err
 		}
 	}
 	d.state.Lock()
 	h := header{serial: next.serial, first: d.end, base: g.from, epoch: d.epoch, alive: d.heard}
 	d.state.Unlock()
-	s := &segment{header: h, name: segmentName(d.Dir, next.serial), file: next.file, end: h.base, used: headerBytes, indexed: true}
-	if err := d.begin(s); err != nil {
-		_ = s.remove(d.Files) // what fails here as well is found and removed by the next start
+	s := &segment{header: h, name: next.name, file: next.file, end: h.base, used: headerBytes, indexed: true}
+	// Durable also where records need not survive the machine: their positions must, or they would be given again.
+	if err := d.put(s.file, s.append(nil), 0); err != nil {
+		d.discard(s.name, s.file)
 		return err
 	}
 	d.active, d.limit, d.begun = s, next.size, time.Now()
@@ -168,13 +168,13 @@ func (d *Disk) roll(g *group) error {
 	return nil
 }
 
-// begin writes the header of s and makes it durable; also where records need not survive the machine: their positions must, or they would be given again.
-func (d *Disk) begin(s *segment) error {
-	if _, err := s.file.WriteAt(s.append(nil), 0); err != nil {
+// put writes b to f at off and makes it durable.
+func (d *Disk) put(f File, b []byte, off int64) error {
+	if _, err := f.WriteAt(b, off); err != nil {
 		d.metrics.failed("write")
 		return err
 	}
-	if err := s.file.Sync(); err != nil {
+	if err := f.Sync(); err != nil {
 		d.metrics.failed("sync")
 		return err
 	}
@@ -296,7 +296,7 @@ func (d *Disk) finish(err error) {
 		d.retire()
 	}
 	if s := d.takeSpare(0); s != nil {
-		d.discard(segmentName(d.Dir, s.serial), s.file)
+		d.discard(s.name, s.file)
 	}
 	d.mu.Lock()
 	d.closeErr = ErrClosed
