@@ -185,7 +185,7 @@ func TestCredentialsFile(t *testing.T) {
 	c := testConfig(custom(t, server.Options{TrustedKeys: []string{public(t, operator)}, AccountResolver: resolver}))
 	c.CredsFile = secretFile(t, t.TempDir(), "bridge.creds", string(creds))
 	s := start(t, c, zap.NewNop(), prometheus.NewRegistry())
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if testutil.ToFloat64(s.metrics.connected) == 0 {
 			return errors.New("not connected")
 		}
@@ -218,14 +218,14 @@ func TestRotatedPassword(t *testing.T) {
 	c.User, c.PasswordFile = "bridge", secretFile(t, dir, "password", "old")
 	var log sinktest.Lines
 	s := start(t, c, log.Logger(), prometheus.NewRegistry())
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if !strings.Contains(log.String(), "Authorization Violation") {
 			return errors.New("not refused yet")
 		}
 		return nil
 	})
 	secretFile(t, dir, "password", "new")
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 }
 
 // TestTLS connects to a server whose certificate is of an own authority, and which wants one of the client's.
@@ -268,7 +268,7 @@ func TestTLS(t *testing.T) {
 		change(&section)
 		wrong.TLS = &section
 		s := start(t, wrong, zap.NewNop(), prometheus.NewRegistry())
-		eventually(t, func() error {
+		sinktest.Eventually(t, func() error {
 			if got := s.Ready(); !strings.Contains(got.Error(), "tls") {
 				return got
 			}

@@ -80,7 +80,7 @@ func testConfig(url string) Config {
 func connect(t *testing.T, c Config) *Sink {
 	t.Helper()
 	s := start(t, c, zap.NewNop(), prometheus.NewRegistry())
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	return s
 }
 
@@ -90,37 +90,8 @@ func start(t *testing.T, c Config, log *zap.Logger, reg prometheus.Registerer) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, s)
+	sinktest.Connect(t, s)
 	return s
-}
-
-// run connects s and closes it at the end of the test.
-func run(t *testing.T, s *Sink) {
-	t.Helper()
-	s.Connect(t.Context())
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-}
-
-// eventually waits until what succeeds.
-func eventually(t *testing.T, what func() error) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := what()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("time is up: %v", err)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }
 
 // dial is a connection of the test's own.
@@ -177,7 +148,7 @@ func storedIDs(ctx context.Context, nc *nats.Conn) ([]string, error) {
 func send(t *testing.T, s *Sink, r spool.Record) error {
 	t.Helper()
 	_, answers := sendBatch(s, r)
-	return answer1(t, answers)
+	return sinktest.Answer(t, answers)
 }
 
 func sendBatch(s *Sink, r spool.Record) (*sink.Batch, chan error) {
@@ -186,17 +157,6 @@ func sendBatch(s *Sink, r spool.Record) (*sink.Batch, chan error) {
 	b.Out()
 	s.Send(b)
 	return b, answers
-}
-
-func answer1(t *testing.T, answers <-chan error) error {
-	t.Helper()
-	select {
-	case err := <-answers:
-		return err
-	case <-time.After(30 * time.Second):
-		t.Fatal("no answer")
-		return nil
-	}
 }
 
 // proxy stands between the sink and the server.

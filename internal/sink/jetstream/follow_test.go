@@ -17,6 +17,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/config"
 
 	"github.com/taskbridge/taskbridge/internal/event"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 )
 
 // follower is a Follow that runs; what it took comes out of bodies.
@@ -72,7 +73,7 @@ func consumers(t *testing.T, url string, want int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		stream, err := js.Stream(t.Context(), testConfig(url).Stream)
 		if err != nil {
 			return err
@@ -136,7 +137,7 @@ func TestFollowGoesOnAfterARestart(t *testing.T) {
 	}
 	srv.Shutdown()
 	startServer(t, dir, srv.Port())
-	eventually(t, func() error { return send(t, s, record("b")) }) // until the sink has noticed both the end and the new beginning
+	sinktest.Eventually(t, func() error { return send(t, s, record("b")) }) // until the sink has noticed both the end and the new beginning
 	if got := f.next(t); got != "b" {
 		t.Errorf("after the restart: got %q, want b", got)
 	}

@@ -55,7 +55,7 @@ func TestStartsBeforeServer(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := start(t, testConfig(first.URL()), zap.NewNop(), reg)
 	b, answers := sendBatch(s, record("x"))
-	if err := answer1(t, answers); err == nil || retry.IsPermanent(err) || retry.ReasonOf(err) != "disconnected" {
+	if err := sinktest.Answer(t, answers); err == nil || retry.IsPermanent(err) || retry.ReasonOf(err) != "disconnected" {
 		t.Errorf("Send without a server: got %v, want an unmarked error of reason disconnected", err)
 	}
 	if !b.FirstSent.IsZero() || b.Place != nil {
@@ -68,7 +68,7 @@ func TestStartsBeforeServer(t *testing.T) {
 		t.Error("Mark before the stream was seen: got one")
 	}
 	startServer(t, dir, first.Port())
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	if err := send(t, s, record("x")); err != nil {
 		t.Error(err)
 	}
@@ -81,7 +81,7 @@ func TestClosedWithoutServer(t *testing.T) {
 	first := startServer(t, t.TempDir(), 0)
 	first.Shutdown()
 	s := start(t, testConfig(first.URL()), zap.NewNop(), prometheus.NewRegistry())
-	eventually(t, func() error { // the first attempt has failed
+	sinktest.Eventually(t, func() error { // the first attempt has failed
 		if got := s.Ready().Error(); !strings.Contains(got, "refused") {
 			return errors.New(got)
 		}
@@ -107,14 +107,14 @@ func TestAckTimeout(t *testing.T) {
 	s := connect(t, c)
 	proxy.answers.Hold(true)
 	b, answers := sendBatch(s, record("x"))
-	if err := answer1(t, answers); !errors.Is(err, errTimeout) {
+	if err := sinktest.Answer(t, answers); !errors.Is(err, errTimeout) {
 		t.Fatalf("got %v, want the time-out", err)
 	}
 	proxy.answers.Hold(false)
 	// The same batch again: stored by the first Send, so it is a duplicate.
 	b.Out()
 	s.Send(b)
-	if err := answer1(t, answers); err != nil {
+	if err := sinktest.Answer(t, answers); err != nil {
 		t.Fatal(err)
 	}
 	if got := testutil.ToFloat64(s.metrics.duplicates); got != 1 {
@@ -183,14 +183,14 @@ func TestStreamDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, answers := sendBatch(s, record("2"))
-	if err := answer1(t, answers); retry.ReasonOf(err) != "no_stream" {
+	if err := sinktest.Answer(t, answers); retry.ReasonOf(err) != "no_stream" {
 		t.Errorf("without a stream: got %v, want reason no_stream", err)
 	}
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	for _, want := range []error{sink.ErrBrokerLost, nil} { // the loss is reported once
 		b.Out()
 		s.Send(b)
-		if err := answer1(t, answers); !errors.Is(err, want) {
+		if err := sinktest.Answer(t, answers); !errors.Is(err, want) {
 			t.Fatalf("got %v, want %v", err, want)
 		}
 	}
@@ -311,7 +311,7 @@ func TestUnsureAfterDuplicateWindow(t *testing.T) {
 		b.FirstSent, b.Place = time.Now().Add(-age), s.Mark(nil)
 		b.Out()
 		s.Send(b)
-		if err := answer1(t, answers); !errors.Is(err, want) {
+		if err := sinktest.Answer(t, answers); !errors.Is(err, want) {
 			t.Errorf("batch of %v: got %v, want %v", age, err, want)
 		}
 	}
@@ -332,7 +332,7 @@ func TestNoSecrets(t *testing.T) {
 		func() Config { c := testConfig(url); c.Token = config.NewSecret(token); return c }(),
 	} {
 		s := start(t, c, log.Logger(), prometheus.NewRegistry())
-		eventually(t, func() error {
+		sinktest.Eventually(t, func() error {
 			if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "Authorization Violation") {
 				return fmt.Errorf("Ready: got %w, want an authorization violation", err)
 			}
@@ -369,7 +369,7 @@ func TestCloseEndsWithContext(t *testing.T) {
 	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Close: got %v, want context.Canceled", err)
 	}
-	if err := answer1(t, answers); !errors.Is(err, errClosed) {
+	if err := sinktest.Answer(t, answers); !errors.Is(err, errClosed) {
 		t.Errorf("batch: got %v, want errClosed", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
 
@@ -49,7 +50,7 @@ func TestStreamMismatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, testConfig(server.URL()), zap.NewNop(), prometheus.NewRegistry())
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if err := s.Ready(); !retry.IsPermanent(err) {
 			return fmt.Errorf("Ready: got %v, want a permanent error", err)
 		}
@@ -78,7 +79,7 @@ func TestStreamMismatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wake() // rather than wait for the next look, 30 s later
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	if err := send(t, s, record("x")); err != nil {
 		t.Error(err)
 	}
@@ -108,7 +109,7 @@ func TestStreamCannotBeCreated(t *testing.T) {
 			c := testConfig(url)
 			test.change(&c)
 			s := start(t, c, zap.NewNop(), prometheus.NewRegistry())
-			eventually(t, func() error {
+			sinktest.Eventually(t, func() error {
 				if err := s.Ready(); retry.ReasonOf(err) == "disconnected" {
 					return err
 				}
@@ -169,15 +170,15 @@ func TestStreamEdited(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.lookEvery = 20 * time.Millisecond
-	run(t, s)
-	eventually(t, s.Ready)
+	sinktest.Connect(t, s)
+	sinktest.Eventually(t, s.Ready)
 	old := func() error { // a batch that the server remembers for an hour or not at all
 		answers := make(chan error, 1)
 		b := sink.NewBatch(0, []spool.Record{record("x")}, func(_ *sink.Batch, err error) { answers <- err })
 		b.FirstSent, b.Place = time.Now().Add(-10*time.Minute), s.Mark(nil)
 		b.Out()
 		s.Send(b)
-		return answer1(t, answers)
+		return sinktest.Answer(t, answers)
 	}
 	if err := old(); err != nil {
 		t.Errorf("within the duplicate window: got %v", err)
@@ -190,14 +191,14 @@ func TestStreamEdited(t *testing.T) {
 		}
 	}
 	edit(func() { existing.Duplicates = 5 * time.Minute })
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if err := old(); !errors.Is(err, sink.ErrUnsure) {
 			return fmt.Errorf("after a shorter duplicate window: got %v, want ErrUnsure", err)
 		}
 		return nil
 	})
 	edit(func() { existing.Subjects = []string{"other.>"} })
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if err := s.Ready(); retry.ReasonOf(err) != "stream_mismatch" {
 			return fmt.Errorf("Ready after other subjects: got %v, want stream_mismatch", err)
 		}

@@ -38,7 +38,7 @@ func TestPermissionViolation(t *testing.T) {
 	if err := send(t, s, denied); retry.ReasonOf(err) != "permission" || retry.Delay(err) == 0 || !strings.Contains(err.Error(), "contact.twilio.AC2") {
 		t.Errorf("got %v, want a delayed error of reason permission that names the subject", err)
 	}
-	if err := answer1(t, other); err != nil {
+	if err := sinktest.Answer(t, other); err != nil {
 		t.Errorf("another subject at the same time: %v", err)
 	}
 	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "grant the bridge's NATS user") {
@@ -64,7 +64,7 @@ func TestPermissionGranted(t *testing.T) {
 	c.User, c.Password = "bridge", config.NewSecret("pw")
 	var log sinktest.Lines
 	s := start(t, c, log.Logger(), prometheus.NewRegistry())
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	denied := func(agent string) spool.Record {
 		r := record(agent)
 		r.Header.Account, r.Header.Agent = "AC2", agent
@@ -95,7 +95,7 @@ func TestPermissionGranted(t *testing.T) {
 	if err := srv.ReloadOptions(next); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { return send(t, s, denied("WK3")) })
+	sinktest.Eventually(t, func() error { return send(t, s, denied("WK3")) })
 	if err := s.Ready(); err != nil {
 		t.Errorf("an event was taken on the subject: got %v, want it to be ready", err)
 	}
@@ -108,7 +108,7 @@ func TestPermissionGranted(t *testing.T) {
 	if err := s.conn.ForceReconnect(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 }
 
 // While the stream takes nothing Ready says why and so does the log, once; the next event that is taken ends it, and so does a loss of the connection.
@@ -129,7 +129,7 @@ func TestTakesNothing(t *testing.T) {
 	c.AckTimeout = config.Duration(100 * time.Millisecond)
 	var log sinktest.Lines
 	s := start(t, c, log.Logger(), prometheus.NewRegistry())
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 	if err := send(t, s, record("fills it")); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestTakesNothing(t *testing.T) {
 	refused("timeout")
 	proxy.cut()
 	proxy.answers.Hold(false)
-	eventually(t, s.Ready)
+	sinktest.Eventually(t, s.Ready)
 }
 
 // What each answer to a publish means for Ready: it is refused, or rejected alone, or the stream is looked at, or it is nothing at all.

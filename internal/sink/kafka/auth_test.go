@@ -147,7 +147,7 @@ func TestSecure(t *testing.T) {
 			cfg.TLS, cfg.SASL = tt.tls, tt.sasl
 			var log sinktest.Lines
 			s := makeSink(t, cfg, log.Logger())
-			run(t, s)
+			sinktest.Connect(t, s)
 			err = s.Open(t.Context())
 			switch {
 			case tt.reason == "" && err != nil:
@@ -183,14 +183,14 @@ func TestPasswordIsReadAgain(t *testing.T) {
 	file := secretFile(t, "old")
 	cfg.SASL = &SASL{Mechanism: "plain", User: "bridge", PasswordFile: file}
 	s := makeSink(t, cfg, zapNop)
-	run(t, s)
+	sinktest.Connect(t, s)
 	if err := s.Open(t.Context()); err == nil {
 		t.Fatal("got success with another password")
 	}
 	if err := os.WriteFile(string(file), []byte(canary), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { return s.Open(t.Context()) })
+	sinktest.Eventually(t, func() error { return s.Open(t.Context()) })
 }
 
 func TestBearer(t *testing.T) {

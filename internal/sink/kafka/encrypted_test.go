@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 )
 
 // accept has each connection handled until the test ends.
@@ -76,7 +77,7 @@ func TestTLSToPlain(t *testing.T) {
 	cfg.SetDefaults()
 	cfg.Brokers, cfg.TLS = []string{accept(t, hangUp)}, &TLS{CAFile: newAuthority(t).file}
 	s := makeSink(t, cfg, zapNop)
-	run(t, s)
+	sinktest.Connect(t, s)
 	if err := s.Open(t.Context()); retry.ReasonOf(err) != "tls" || !strings.Contains(err.Error(), "uses TLS") {
 		t.Errorf("got %v", err)
 	}

@@ -134,46 +134,17 @@ func connect(t *testing.T, cfg Config, log *zap.Logger) (*Sink, *way) {
 	s := makeSink(t, cfg, log)
 	w := newWay()
 	s.transport.Dial = w.dial
-	run(t, s)
+	sinktest.Connect(t, s)
 	t.Cleanup(func() { w.answers.Hold(false) })
 	return s, w
-}
-
-// run connects s and closes it at the end of the test.
-func run(t *testing.T, s *Sink) {
-	t.Helper()
-	s.Connect(t.Context())
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
 }
 
 // opened is a sink that is ready, and its way.
 func opened(t *testing.T, cfg Config) (*Sink, *way) {
 	t.Helper()
 	s, w := connect(t, cfg, zap.NewNop())
-	eventually(t, func() error { return s.Open(t.Context()) })
+	sinktest.Eventually(t, func() error { return s.Open(t.Context()) })
 	return s, w
-}
-
-// eventually waits until what succeeds.
-func eventually(t *testing.T, what func() error) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := what()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("time is up: %v", err)
-		}
-		<-time.After(2 * time.Millisecond)
-	}
 }
 
 // way is what lies between the sink and the brokers.
@@ -353,18 +324,7 @@ func send(t *testing.T, s *Sink, b *sink.Batch, answers chan error) error {
 	t.Helper()
 	b.Out()
 	s.Send(b)
-	return answer(t, answers)
-}
-
-func answer(t *testing.T, answers chan error) error {
-	t.Helper()
-	select {
-	case err := <-answers:
-		return err
-	case <-time.After(30 * time.Second):
-		t.Fatal("no answer")
-		return nil
-	}
+	return sinktest.Answer(t, answers)
 }
 
 var zapNop = zap.NewNop()

@@ -18,6 +18,7 @@ import (
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 	"github.com/taskbridge/taskbridge/internal/testkafka"
 )
@@ -92,8 +93,8 @@ func (tt testTopic) late(t *testing.T, all []spool.Record) (*Sink, []byte, *late
 	tt.cfg.RequestTimeout = config.Duration(500 * time.Millisecond)
 	s, q := makeSink(t, tt.cfg, zap.NewNop()), newQueue()
 	s.transport.Dial = q.dial
-	run(t, s)
-	eventually(t, func() error { return s.Open(t.Context()) })
+	sinktest.Connect(t, s)
+	sinktest.Eventually(t, func() error { return s.Open(t.Context()) })
 	b, answers := batch(s, all[:1])
 	if err := deliver(t, s, b, answers); err != nil {
 		t.Fatal(err)
@@ -110,11 +111,11 @@ func (tt testTopic) late(t *testing.T, all []spool.Record) (*Sink, []byte, *late
 // sendAfter sends what has not landed since the mark: all of it.
 func sendAfter(t *testing.T, s *Sink, mark []byte, all []spool.Record) {
 	t.Helper()
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		return s.Landed(t.Context(), mark, func(id string) { t.Errorf("%s has landed", id) })
 	})
 	b, answers := batch(s, all)
-	eventually(t, func() error { return send(t, s, b, answers) })
+	sinktest.Eventually(t, func() error { return send(t, s, b, answers) })
 }
 
 // TestLateRequest: a request that arrives after the broker was asked what it holds. One of the same process is refused, because a new epoch has begun. One of a

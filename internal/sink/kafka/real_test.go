@@ -130,9 +130,9 @@ func realLogins(t *testing.T, c *testkafka.Cluster) {
 			cfg.TLS, cfg.SASL = tt.tls, tt.sasl
 			var log sinktest.Lines
 			s := makeSink(t, cfg, log.Logger())
-			run(t, s)
+			sinktest.Connect(t, s)
 			if tt.reason == "" {
-				eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
+				sinktest.Eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
 				b, answers := batch(s, records("WT1", 1, 3))
 				if err := deliver(t, s, b, answers); err != nil {
 					t.Error(err)
@@ -173,8 +173,8 @@ func realRights(t *testing.T, c *testkafka.Cluster) {
 			cfg.Create = true
 			cfg.SASL = &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(user, time.Hour))}
 			s := makeSink(t, cfg, zap.NewNop())
-			run(t, s)
-			eventually(t, func() error { // the rights that are there take some moments
+			sinktest.Connect(t, s)
+			sinktest.Eventually(t, func() error { // the rights that are there take some moments
 				err := s.Open(t.Context())
 				if err == nil {
 					t.Fatal("got success")
@@ -192,7 +192,7 @@ func realRights(t *testing.T, c *testkafka.Cluster) {
 			if missing == "Describe" {
 				c.Allow(t, user, topic, all["Write"], all["Read"])
 			}
-			eventually(t, func() error { return s.Open(t.Context()) })
+			sinktest.Eventually(t, func() error { return s.Open(t.Context()) })
 			b, answers := batch(s, records("WT1", 1, 1))
 			if err := deliver(t, s, b, answers); err != nil {
 				t.Error(err)
@@ -214,8 +214,8 @@ func realRestart(t *testing.T, c *testkafka.Cluster) {
 	cfg := realConfig(c, "SSL", topic)
 	cfg.TLS = &TLS{CAFile: config.Path(c.CA()), CertFile: config.Path(cert), KeyFile: config.Path(key)}
 	s := makeSink(t, cfg, zap.NewNop())
-	run(t, s)
-	eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
+	sinktest.Connect(t, s)
+	sinktest.Eventually(t, func() error { return s.Open(t.Context()) }) // a right holds some moments after it was given
 	stop, reasons := make(chan struct{}), make(chan map[string]int)
 	go func() {
 		seen := map[string]int{}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/taskbridge/taskbridge/internal/sink"
+	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/testkafka"
 )
 
@@ -58,7 +59,7 @@ func (tt testTopic) loseAnswer(t *testing.T, s *Sink, w *way, b *sink.Batch, ans
 	w.answers.Hold(true)
 	b.Out()
 	s.Send(b)
-	eventually(t, func() error {
+	sinktest.Eventually(t, func() error {
 		if len(tt.stored()) == len(before) {
 			return errors.New("not stored")
 		}
@@ -66,7 +67,7 @@ func (tt testTopic) loseAnswer(t *testing.T, s *Sink, w *way, b *sink.Batch, ans
 	})
 	w.cut()
 	w.answers.Hold(false)
-	if err := answer(t, answers); err == nil {
+	if err := sinktest.Answer(t, answers); err == nil {
 		t.Fatal("got success for a lost answer")
 	}
 }

@@ -70,7 +70,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			s, err := New(cfg, nil, log.Logger(), reg)
 			said := fmt.Sprintf("%v %+v %+v %+v", err, cfg, cfg.TLS, cfg.SASL)
 			if err == nil {
-				run(t, s)
+				sinktest.Connect(t, s)
 				err = s.Open(t.Context())
 				metrics, _ := reg.Gather()
 				said += fmt.Sprint(err, s.Ready(), log.String(), metrics)

@@ -66,7 +66,7 @@ func TestTopics(t *testing.T) {
 			tt.change(&cfg)
 			var log sinktest.Lines
 			s := makeSink(t, cfg, log.Logger())
-			run(t, s)
+			sinktest.Connect(t, s)
 			err := s.Open(t.Context())
 			if loud := strings.Contains(log.String(), `"level":"error"`); loud != (tt.reason != "") {
 				t.Errorf("the log has an error: %t:\n%s", loud, log.String())
@@ -98,7 +98,7 @@ func TestTopicSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := makeSink(t, testConfig(c), zapNop)
-			run(t, s)
+			sinktest.Connect(t, s)
 			err := s.Open(t.Context())
 			if retry.ReasonOf(err) != "topic_mismatch" || !strings.Contains(fmt.Sprint(err), "--add-config "+setting+"=") {
 				t.Errorf("got %v", err)
@@ -120,7 +120,7 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("Ready: got %v", err)
 	}
 	never := makeSink(t, cfg, zapNop)
-	run(t, never)
+	sinktest.Connect(t, never)
 	if err := never.Open(t.Context()); retry.ReasonOf(err) != "disconnected" {
 		t.Errorf("Open of one that never was connected: got %v", err)
 	}
@@ -131,7 +131,7 @@ func TestTemplate(t *testing.T) {
 	cfg := testConfig(c)
 	cfg.Topic = "facts.{provider}.{account}"
 	s := makeSink(t, cfg, zapNop, Origin{"twilio", "AC1"}, Origin{"twilio", "AC2"}, Origin{"twilio", "AC1"})
-	run(t, s)
+	sinktest.Connect(t, s)
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestTopicGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, answers = batch(s, all[1:])
-	eventually(t, func() error { // the sink notices within a look
+	sinktest.Eventually(t, func() error { // the sink notices within a look
 		if err := send(t, s, b, answers); !errors.Is(err, sink.ErrLanes) {
 			return fmt.Errorf("got %w, want ErrLanes", err)
 		}

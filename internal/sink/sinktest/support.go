@@ -1,15 +1,19 @@
 package sinktest
 
 import (
+	"context"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
 // Lines collect what is logged. The zero value is ready. Safe for concurrent use.
@@ -71,6 +75,50 @@ func (g *Gate) Hold(on bool) {
 		if !on {
 			close(g.open)
 		}
+	}
+}
+
+const (
+	patience = 30 * time.Second
+	ending   = 10 * time.Second
+)
+
+// Connect connects s, and closes it at the end of the test.
+func Connect(t *testing.T, s interface {
+	sink.Sink
+	Connect(ctx context.Context)
+},
+) {
+	t.Helper()
+	s.Connect(t.Context())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), ending)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// Eventually waits until what succeeds.
+func Eventually(t *testing.T, what func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := until(ctx, what); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Answer waits for a batch's answer.
+func Answer(t *testing.T, answers <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-answers:
+		return err
+	case <-time.After(patience):
+		t.Fatal("no answer")
+		return nil
 	}
 }
 
