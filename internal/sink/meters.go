@@ -26,13 +26,15 @@ func (m Meters) Counter(name, help string) prometheus.Counter {
 }
 
 // Ready registers a gauge that is 1 while ready returns nil.
-func (m Meters) Ready(name, help string, ready func() error) {
-	m.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name(name), Help: help}, func() float64 {
+func (m Meters) Ready(name, help string, ready func() error) prometheus.GaugeFunc {
+	g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name(name), Help: help}, func() float64 {
 		if ready() != nil {
 			return 0
 		}
 		return 1
-	}))
+	})
+	m.Registerer.MustRegister(g)
+	return g
 }
 
 // Errors registers a counter by reason, with a series for each of the reasons from the start.
