@@ -7,14 +7,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/taskbridge/taskbridge/bench/generator"
+	"github.com/taskbridge/taskbridge/bench/process"
 	"github.com/taskbridge/taskbridge/bench/wire"
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/spool"
@@ -98,13 +97,13 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	began, cpu := time.Now(), cpuTime()
+	began, cpu := time.Now(), process.OwnCPU()
 	w.begin(began, o.Rate)
 	err = give(ctx, s, o, began, free, c)
 	if err == nil { // whoever has the whole window has seen every answer
 		err = free.Acquire(ctx, window)
 	}
-	used, took := cpuTime()-cpu, time.Since(began)
+	used, took := process.OwnCPU()-cpu, time.Since(began)
 	if err != nil {
 		err = errors.Join(err, context.Cause(ctx))
 	}
@@ -136,21 +135,10 @@ func dueAt(began time.Time, rate float64, i uint64) time.Time {
 	return began.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 }
 
-// sleepUntil is the system's sleep: the runtime's timers are rounded up to a millisecond when nothing else is to be done.
 func sleepUntil(due time.Time) {
 	for d := time.Until(due); d > 0; d = time.Until(due) {
-		t := syscall.NsecToTimespec(int64(d))
-		_ = syscall.Nanosleep(&t, nil) // interrupted: the clock is looked at again
+		generator.Sleep(d)
 	}
-}
-
-// cpuTime is what the process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(errors.Join(errors.New("getrusage cannot fail for the own process"), err))
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 //go:embed event.json
@@ -189,11 +177,11 @@ func (s *source) records(i, n uint64) []spool.Record {
 
 // cost is the CPU that an event takes to be made, in ns.
 func (s *source) cost() float64 {
-	began := cpuTime()
+	began := process.OwnCPU()
 	for i := uint64(0); i < warmUp; i += group {
 		s.records(i, group)
 	}
-	return float64((cpuTime() - began).Nanoseconds()) / warmUp
+	return float64((process.OwnCPU() - began).Nanoseconds()) / warmUp
 }
 
 // waits are how long events of each partition waited at most. Safe for concurrent use.
@@ -226,7 +214,7 @@ func (w *waits) answered(partition int, oldest spool.Pos, now time.Time) {
 func (w *waits) longest() (ms []float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, d := range slices.All(w.most) {
+	for _, d := range w.most {
 		ms = append(ms, float64(d)/float64(time.Millisecond))
 	}
 	return ms

@@ -6,10 +6,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 
-	"github.com/taskbridge/taskbridge/bench/kafka"
+	"github.com/taskbridge/taskbridge/bench/kafka/kafkatest"
 	"github.com/taskbridge/taskbridge/bench/verify"
 	"github.com/taskbridge/taskbridge/bench/wire"
 )
@@ -18,20 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Every client brings every event once, a task's in order, with and without a rate.
 func TestRun(t *testing.T) {
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fake.Close()
-	c, err := kafka.Connect(fake.ListenAddrs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	c := kafkatest.Start(t)
 	const events = agents * wire.Cycle
 	for _, client := range []string{Sink, Writer, Franz} {
 		for name, rate := range map[string]float64{"flood": 0, "paced": 20_000} {

@@ -120,7 +120,7 @@ func (l *load) pace(stop <-chan struct{}, rate float64) {
 				return
 			default:
 			}
-			sleep(due.Sub(now))
+			Sleep(due.Sub(now))
 			now = time.Now()
 		}
 		if behind := int64(now.Sub(due)); behind > l.behind.Load() {
@@ -143,9 +143,9 @@ func (l *load) pace(stop <-chan struct{}, rate float64) {
 // longestSleep bounds how long a pause does not notice the end of the program.
 const longestSleep = 100 * time.Millisecond
 
-// sleep is the system's: the runtime's timers are rounded up to a millisecond when nothing else is to be done, which would make bursts of ten events out
-// of 10,000 per second.
-func sleep(d time.Duration) {
+// Sleep lasts for d, or less. It is the system's: the runtime's timers are rounded up to a millisecond when nothing else is to be done, which would make bursts
+// of ten events out of 10,000 per second.
+func Sleep(d time.Duration) {
 	t := syscall.NsecToTimespec(int64(min(d, longestSleep)))
 	_ = syscall.Nanosleep(&t, nil) // interrupted: the caller looks at the clock
 }

@@ -6,31 +6,18 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/taskbridge/taskbridge/bench/kafka"
+	"github.com/taskbridge/taskbridge/bench/kafka/kafkatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What is between two places is read, of every partition, in its order, and no more.
 func TestRead(t *testing.T) {
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fake.Close()
-	c, err := kafka.Connect(fake.ListenAddrs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	c := kafkatest.Start(t)
 	const topic = "facts"
 	if err := c.Create(t.Context(), topic, 2); err != nil {
 		t.Fatal(err)

@@ -5,38 +5,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kfake"
-
-	"github.com/taskbridge/taskbridge/bench/kafka"
+	"github.com/taskbridge/taskbridge/bench/kafka/kafkatest"
 	"github.com/taskbridge/taskbridge/bench/limit"
 	"github.com/taskbridge/taskbridge/bench/verify"
 	"github.com/taskbridge/taskbridge/bench/wire"
 )
 
-// cluster runs in this process.
-func cluster(t *testing.T) *kafka.Cluster {
-	t.Helper()
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fake.Close)
-	c, err := kafka.Connect(fake.ListenAddrs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
-}
-
 // More than a batch holds, by several sockets to several partitions: each event once, in the order of its agent.
 func TestLimitOfKafka(t *testing.T) {
 	const agents, n, topic, partitions = 4, 4 * 100 * wire.Cycle, "facts", 2
-	k := cluster(t)
+	k := kafkatest.Start(t)
 	if err := k.Create(t.Context(), topic, partitions); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +56,7 @@ func TestLimitOfKafka(t *testing.T) {
 
 // A topic that is not there is a failure.
 func TestNoTopic(t *testing.T) {
-	k := cluster(t)
+	k := kafkatest.Start(t)
 	_, err := k.Ends(t.Context(), "none")
 	if err == nil {
 		t.Fatal("the topic is there")

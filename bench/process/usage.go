@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -43,6 +44,15 @@ func UsageOf(pid int) (u Usage, err error) {
 	}
 	u.RSS, u.Peak = kilobytes(status, "VmRSS:"), kilobytes(status, "VmHWM:")
 	return u, nil
+}
+
+// OwnCPU is what the calling process has used, user and system.
+func OwnCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(fmt.Errorf("getrusage cannot fail for the own process: %w", err))
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // cpuOf adds fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)). The second field is a name in parentheses and may hold any of them.

@@ -3,16 +3,16 @@ package spool
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/taskbridge/taskbridge/bench/process"
 )
 
 const (
@@ -64,11 +64,11 @@ func measure(ctx context.Context, l log, length time.Duration) (Figures, error) 
 	var err error
 	if err = wait(ctx, time.Duration(warmUp*float64(length))); err == nil {
 		counting.Store(true)
-		from, began, cpu := r.count.Load(), time.Now(), cpuTime()
+		from, began, cpu := r.count.Load(), time.Now(), process.OwnCPU()
 		err = wait(ctx, length)
 		f.Records = r.count.Load() - from
 		f.PerSecond = float64(f.Records) / time.Since(began).Seconds()
-		f.CPU = float64((cpuTime() - cpu).Nanoseconds()) / 1e3 / float64(max(f.Records, 1))
+		f.CPU = float64((process.OwnCPU() - cpu).Nanoseconds()) / 1e3 / float64(max(f.Records, 1))
 		counting.Store(false)
 	}
 	stop()
@@ -151,13 +151,4 @@ func percentile(sorted []time.Duration, p float64) float64 {
 		return 0
 	}
 	return float64(sorted[int(p*float64(len(sorted)-1))].Nanoseconds()) / 1e6
-}
-
-// cpuTime is what the process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(errors.Join(errors.New("getrusage cannot fail for the own process"), err))
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
