@@ -94,7 +94,7 @@ func (a *agent) accept(e *event.Event) error {
 		// Several agents' sockets bring the same fact about a task. Check and append are one step, or both would tell it.
 		a.shared.mu.Lock()
 		defer a.shared.mu.Unlock()
-		if a.shared.has(e.ID) {
+		if a.shared.ids.Has(e.ID) {
 			return nil
 		}
 		if err := a.tell(spool.Normal, e); err != nil {
@@ -179,20 +179,15 @@ func (a *agent) numberUnmapped(e *event.Event) error {
 
 // toldOnce remembers ids of task events over all agents, as long as a view remembers its own.
 type toldOnce struct {
-	mu    sync.Mutex
-	ids   map[string]event.Instant
-	pos   spool.Pos // of the last one
-	swept event.Instant
+	mu  sync.Mutex
+	ids mapping.Told
+	pos spool.Pos // of the last one
 }
 
-func (t *toldOnce) has(id string) bool { _, ok := t.ids[id]; return ok }
-
 func (t *toldOnce) add(id string, now event.Instant, pos spool.Pos) {
-	if t.ids == nil {
-		t.ids = map[string]event.Instant{}
-	}
-	t.ids[id], t.pos = now, pos
-	t.swept = mapping.Forget(t.ids, t.swept, now, nil)
+	t.ids.Add(id, now)
+	t.pos = pos
+	t.ids.Forget(now, nil)
 }
 
 // ended takes s out after its Serve returned, tells what that means, and returns how long s was live.

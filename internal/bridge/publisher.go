@@ -48,7 +48,7 @@ type publisher struct {
 	window   int  // how many positions the lanes may hold
 	// unchecked is what the broker is asked about, until it is delivered, whenever it is asked: what a dead process had under way may land after a
 	// question, and be forgotten as a repeat before a stuck lane comes to it.
-	unchecked map[digest]spool.Pos
+	unchecked map[event.Digest]spool.Pos
 	mark      []byte // that was loaded; of no use once the start is over
 
 	unsaved    bool // something is done and not saved
@@ -100,7 +100,7 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 			inFlight: m.inFlight.WithLabelValues(name), lanes: m.lanes.WithLabelValues(name),
 		},
 		lanes: map[int]*lane{}, backoff: retryCheck,
-		unsure: true, starting: true, window: maxQueued, holds: maxHeld, unchecked: map[digest]spool.Pos{}, mark: c.Mark(),
+		unsure: true, starting: true, window: maxQueued, holds: maxHeld, unchecked: map[event.Digest]spool.Pos{}, mark: c.Mark(),
 		answered: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 	p.background, p.reporter = p.saves.Go, p.report
@@ -250,7 +250,7 @@ func (p *publisher) delivered(records []spool.Record) {
 	for i := range records {
 		p.cursor.Done(records[i].Pos)
 		if len(p.unchecked) > 0 {
-			delete(p.unchecked, digestOf(records[i].Header.ID))
+			delete(p.unchecked, event.DigestOf(records[i].Header.ID))
 		}
 		p.meters.latency.Observe(float64(now-records[i].Header.Recorded) / 1000)
 	}

@@ -24,12 +24,11 @@ type identity struct{ id, uri string }
 
 // A checkpoint is a stream of gob values: the version, what is remembered of tasks, and agents to the end. Members may be added and are never renamed; what
 // older versions cannot read in spite of that is a new version.
-const checkpointVersion = 1
+const checkpointVersion = 2 // 1 had ids as texts
 
 type savedTasks struct {
-	Pos   spool.Pos // of the last event among them
-	IDs   map[string]event.Instant
-	Swept event.Instant
+	Pos spool.Pos // of the last event among them
+	IDs mapping.Told
 }
 
 type savedAgent struct {
@@ -50,7 +49,7 @@ func (f *fleet) save(w io.Writer) error {
 	f.mu.Unlock()
 
 	f.shared.mu.Lock()
-	tasks := savedTasks{Pos: f.shared.pos, IDs: maps.Clone(f.shared.ids), Swept: f.shared.swept}
+	tasks := savedTasks{Pos: f.shared.pos, IDs: f.shared.ids.Clone()}
 	f.shared.mu.Unlock()
 	var b bytes.Buffer // so that no agent waits for w
 	to := gob.NewEncoder(&b)
@@ -108,7 +107,7 @@ func (f *fleet) load(r io.Reader) error {
 		agents[identity{a.ID, a.URI}] = a
 	}
 	f.recovered = agents
-	f.shared.pos, f.shared.ids, f.shared.swept = tasks.Pos, tasks.IDs, tasks.Swept
+	f.shared.pos, f.shared.ids = tasks.Pos, tasks.IDs
 	return nil
 }
 
@@ -120,7 +119,7 @@ func (f *fleet) fold(r *spool.Record) {
 		return
 	}
 	if e.Type.Noun() == "task" && r.Pos > f.shared.pos {
-		f.shared.add(strings.Clone(e.ID), e.Recorded, r.Pos)
+		f.shared.add(e.ID, e.Recorded, r.Pos)
 	}
 	who := identity{r.Header.Agent, r.Header.Source}
 	a := f.recovered[who]

@@ -87,7 +87,7 @@ func (p *publisher) setAside(refused []refusal) {
 			zap.Int("bytes", len(first.Record.Data)), zap.String("reason", first.Reason), zap.String("error", first.Last))
 		for i := range letters {
 			p.cursor.Done(letters[i].Record.Pos)
-			delete(p.unchecked, digestOf(letters[i].Record.Header.ID))
+			delete(p.unchecked, event.DigestOf(letters[i].Record.Header.ID))
 		}
 		p.meters.rejected.Add(float64(len(letters)))
 	}

@@ -2,13 +2,13 @@ package bridge
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
@@ -16,18 +16,10 @@ import (
 // checkTimeout bounds one question to the broker: ids are read at some 100,000 a second, and meanwhile nothing is sent.
 const checkTimeout = 2 * time.Minute
 
-// digest stands for an id: a million of them are in memory at a start.
-type digest [16]byte
-
-func digestOf(id string) digest {
-	sum := sha256.Sum256([]byte(id))
-	return digest(sum[:16])
-}
-
 // doubt takes note that an earlier process may have sent the record. Nothing is sent until the broker was asked.
 func (p *publisher) doubt(r *spool.Record) {
 	p.unsure = true
-	if d := digestOf(r.Header.ID); p.unchecked[d] == 0 {
+	if d := event.DigestOf(r.Header.ID); p.unchecked[d] == 0 {
 		p.unchecked[d] = r.Pos
 	}
 }
@@ -54,7 +46,7 @@ func (p *publisher) check(ctx context.Context) error {
 	p.meters.published.Add(float64(len(found)))
 	// By id: what was told again after a crash, in the same batch or behind it, is stored with what was told first.
 	stored := func(r spool.Record) bool {
-		_, is := found[digestOf(r.Header.ID)]
+		_, is := found[event.DigestOf(r.Header.ID)]
 		if is {
 			p.cursor.Done(r.Pos)
 		}
@@ -75,22 +67,22 @@ func (p *publisher) check(ctx context.Context) error {
 
 // landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later
 // process would have to ask, is kept.
-func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[digest]spool.Pos, error) {
+func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[event.Digest]spool.Pos, error) {
 	if p.unchecked == nil {
-		p.unchecked = map[digest]spool.Pos{}
+		p.unchecked = map[event.Digest]spool.Pos{}
 	}
 	asked := p.unchecked
 	for _, b := range open {
 		for i := range b.Records {
-			asked[digestOf(b.Records[i].Header.ID)] = b.Records[i].Pos
+			asked[event.DigestOf(b.Records[i].Header.ID)] = b.Records[i].Pos
 		}
 	}
-	found := map[digest]spool.Pos{}
+	found := map[event.Digest]spool.Pos{}
 	mark := p.place()
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	err := p.sink.Landed(ctx, mark, func(id string) {
-		d := digestOf(id)
+		d := event.DigestOf(id)
 		if pos, ours := asked[d]; ours {
 			found[d] = pos
 		}

@@ -115,7 +115,7 @@ func sameView(t *testing.T, live, folded *View) {
 	if reflect.DeepEqual(live, folded) { // much faster than what can say where they differ
 		return
 	}
-	if diff := cmp.Diff(live, folded, cmp.AllowUnexported(View{}), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(live, folded, cmp.AllowUnexported(View{}, Told{}, entry{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("live view and fold of its events differ (-live +fold):\n%s", diff)
 	}
 }

@@ -3,7 +3,6 @@ package mapping
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/source"
@@ -22,8 +21,7 @@ type View struct {
 	Gaps         []Gap                   // open or not yet settled
 	LastGap      event.Instant           // the newest gap's number, so that the next one's is larger
 
-	told  map[string]event.Instant // id of every event told lately, with its recorded time
-	swept event.Instant
+	told Told // every event told lately
 }
 
 // Activity is the last activity told; the zero value means that none was.
@@ -66,14 +64,10 @@ func (g Gap) Open() bool { return g.State == event.GapOpened }
 // NewView is the view of an agent of whom nothing was told.
 func NewView(a source.Agent) *View { return &View{Agent: a} }
 
-// Memory is how long the id of a told event is remembered. The vendors' own repeats (two sockets at a renewal, a snapshot after a
-// reconnect) come within seconds; back-fill overlaps by minutes.
-const Memory = event.Instant(15 * time.Minute / time.Millisecond)
-
 // Told reports whether an event with this id was told: within the last 15 min, or longer ago if it is about an open reservation, the
 // current activity or the current state of a channel, or while a gap is not settled.
 func (v *View) Told(id string) bool {
-	if _, ok := v.told[id]; ok {
+	if v.told.Has(id) {
 		return true
 	}
 	if id == v.Activity.EventID {
@@ -84,23 +78,8 @@ func (v *View) Told(id string) bool {
 	return ok && c.EventID == id
 }
 
-// ended are the verbs after which a reservation is over.
-var ended = []event.Type{
-	event.ReservationRejected, event.ReservationTimedOut, event.ReservationCanceled, event.ReservationRescinded,
-	event.ReservationCompleted, event.ReservationEndedUnseen,
-}
-
 // Ended reports whether the reservation was told as ended lately; an older snapshot must not open it again.
-func (v *View) Ended(reservation string) bool {
-	subject := append(make([]byte, 0, maxID+32), reservation...) // on the stack: whoever opens a reservation asks
-	subject = append(subject, ':')
-	for _, t := range ended {
-		if _, ok := v.told[string(append(subject, t.Verb()...))]; ok {
-			return true
-		}
-	}
-	return false
-}
+func (v *View) Ended(reservation string) bool { return v.told.any(reservation, ended) }
 
 // OpenGap is the open gap of a feed, nil where there is none.
 func (v *View) OpenGap(feed string) *Gap {
@@ -128,10 +107,7 @@ func (v *View) Apply(e *event.Event) {
 		v.applyReservation(e)
 	}
 	if e.Type.Noun() != "session" && e.Type.Noun() != "bridge" { // their ids are never made twice
-		if v.told == nil {
-			v.told = map[string]event.Instant{}
-		}
-		v.told[e.ID] = e.Recorded
+		v.told.Add(e.ID, e.Recorded)
 	}
 	v.sweep(e.Recorded)
 }
@@ -265,23 +241,11 @@ func (v *View) sweep(now event.Instant) {
 	if len(v.Gaps) > 0 {
 		return
 	}
-	v.swept = Forget(v.told, v.swept, now, func(id string) bool {
-		subject, _, _ := strings.Cut(id, ":")
-		return v.Reservations[subject] != nil
-	})
-}
-
-// Forget drops the ids that were told more than [Memory] before now, but for those to keep (nil: none). It does so when the last pass, at swept, is a
-// minute ago, and returns when the last pass was. A whole pass over the map, rather than a queue, because some ids stay: what is old leaves in one go
-// and what stays costs nothing between passes.
-func Forget(told map[string]event.Instant, swept, now event.Instant, keep func(id string) bool) event.Instant {
-	if now-swept < event.Instant(time.Minute/time.Millisecond) {
-		return swept
-	}
-	for id, at := range told {
-		if now-at > Memory && (keep == nil || !keep(id)) {
-			delete(told, id)
+	v.told.Forget(now, func() map[event.Digest]bool {
+		open := make(map[event.Digest]bool, len(v.Reservations))
+		for id := range v.Reservations {
+			open[event.DigestOf(id)] = true
 		}
-	}
-	return now
+		return open
+	})
 }

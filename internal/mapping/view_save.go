@@ -16,15 +16,14 @@ type SavedView struct {
 	Channels     map[string]Channel
 	Gaps         []Gap
 	LastGap      event.Instant
-	Told         map[string]event.Instant
-	Swept        event.Instant
+	Told         Told
 }
 
 // Save is the way into a checkpoint.
 func (v *View) Save() SavedView {
 	return SavedView{
 		Agent: v.Agent, Name: v.Name, Met: v.Met, Activity: v.Activity, Reservations: v.Reservations, Channels: v.Channels, Gaps: v.Gaps,
-		LastGap: v.LastGap, Told: v.told, Swept: v.swept,
+		LastGap: v.LastGap, Told: v.told,
 	}
 }
 
@@ -32,6 +31,6 @@ func (v *View) Save() SavedView {
 func (s *SavedView) View() *View {
 	return &View{
 		Agent: s.Agent, Name: s.Name, Met: s.Met, Activity: s.Activity, Reservations: s.Reservations, Channels: s.Channels, Gaps: s.Gaps,
-		LastGap: s.LastGap, told: s.Told, swept: s.Swept,
+		LastGap: s.LastGap, told: s.Told,
 	}
 }
