@@ -68,7 +68,7 @@ export const scenarios = [
         name: '5 token refresh',
         async run({ simulator, start }) {
             const client = start({
-                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'tokenExpired'), TR_TOKEN: simulator.token(8), TR_TOKEN_NEXT: simulator.token(),
+                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'tokenExpired'), TR_TOKEN: simulator.token(12), TR_TOKEN_NEXT: simulator.token(),
             });
             await client.met();
             assert.equal(client.count('disconnected'), 0, 'a refresh must not touch the socket');
@@ -78,13 +78,13 @@ export const scenarios = [
         name: '6 the new token is used',
         async run({ simulator, start }) {
             const client = start({
-                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'disconnected', 'ready'), TR_TOKEN: simulator.token(8), TR_TOKEN_NEXT: simulator.token(),
+                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'disconnected', 'ready'), TR_TOKEN: simulator.token(12), TR_TOKEN_NEXT: simulator.token(),
             });
             await client.seen('tokenUpdated');
             await simulator.fault('close');
             await client.met();
             const lives = client.all('signaling.init').map((e) => e.payload.token_lifetime);
-            assert.ok(lives[0] <= 8000 && lives[1] > 3_000_000, `lifetimes told: ${lives}`);
+            assert.ok(lives[0] <= 12_000 && lives[1] > 3_000_000, `lifetimes told: ${lives}`);
         },
     },
     {
