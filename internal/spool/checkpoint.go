@@ -190,15 +190,20 @@ const (
 
 // remove removes segments, of which nothing is needed: what fails here the next start finds and removes.
 //
-// A large one is cut bit by bit. A file system frees all blocks of a removed file in one step, and where it is mounted with discard tells the device of
-// each; every sync waits for that. It is cut under another name, because under its own a part of it would look like damage after a crash.
+// A few are kept, to be used again. Of the others a large one is cut bit by bit: a file system frees all blocks of a removed file in one step, and where it is
+// mounted with discard tells the device of each; every sync waits for that. Both happen under another name, because under its own a part of it would look like
+// damage after a crash.
 func (d *Disk) remove(gone []*segment) {
 	began := time.Now()
 	for _, s := range gone {
 		d.metrics.segments.Dec()
 		_ = s.close(errGone) // from now on nobody reads it
 		name := s.name
-		if _, used := s.extent(); used > shrinkBytes && d.Files.Rename(name, name+tempSuffix) == nil {
+		_, used := s.extent()
+		if d.keep(name, used) {
+			continue
+		}
+		if used > shrinkBytes && d.Files.Rename(name, name+tempSuffix) == nil {
 			name += tempSuffix
 			d.shrink(name, used, began)
 		}

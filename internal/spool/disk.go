@@ -101,6 +101,7 @@ type Disk struct {
 	viewsBytes atomic.Int64
 	// spareBytes is what the spare takes, once it is made.
 	spareBytes atomic.Int64
+	idle       idle
 
 	stage
 

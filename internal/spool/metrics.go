@@ -19,7 +19,7 @@ type metrics struct {
 }
 
 // operations are the values of the label of spool_errors_total.
-var operations = []string{"create", "allocate", "write", "sync", "sync_dir", "truncate", "remove", "read", "save", "checkpoint"}
+var operations = []string{"create", "allocate", "write", "sync", "sync_dir", "truncate", "rename", "remove", "open", "read", "save", "checkpoint"}
 
 func newMetrics() *metrics {
 	gauge := func(name, help string) prometheus.GaugeOpts {

@@ -82,7 +82,7 @@ func (d *Disk) tight() bool {
 // even say what it skips.
 func (d *Disk) scarce() bool {
 	free, err := d.Files.Free(d.Dir)
-	return err == nil && free < d.left()+d.segment-d.spareBytes.Load()
+	return err == nil && free < d.left()+d.segment-d.spareBytes.Load()-d.idle.bytes()
 }
 
 // slowest finds the oldest segment in which something is open, and of the cursors that hold it the one that has most open there.

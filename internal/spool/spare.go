@@ -8,6 +8,8 @@ import "time"
 // have written to that disk; over zeros it waits for its own bytes alone. The price is that each byte of a busy log is written twice.
 //
 // A log that is filled as fast as the disk takes it has no use for that: its groups wait for the disk anyway, which would have to take everything twice.
+//
+// Where a removed segment's file is to be had, it becomes the spare: see reuse.
 type spare struct {
 	serial uint64
 	name   string
@@ -38,6 +40,7 @@ func (d *Disk) prepare(size int64, zeros bool) {
 	room := d.max - d.used - reserved
 	d.mu.Unlock()
 	if free, err := d.Files.Free(d.Dir); room < size || err == nil && free < d.left()+size {
+		d.dismiss()
 		return
 	}
 	d.spare = d.nextFile(size)
@@ -60,34 +63,37 @@ func (d *Disk) prepareNext() {
 
 func (d *Disk) makeSpare(s *spare) {
 	defer close(s.made)
-	f, err := d.create(s.name, s.size, s.size)
-	if err != nil {
-		return // told when the writer meets it
-	}
-	if s.zeros {
-		if err := d.zero(f, s); err != nil {
-			d.discard(s.name, f)
-			return
+	f := d.reuse(s)
+	if f == nil {
+		var err error
+		if f, err = d.create(s.name, s.size, s.size); err != nil {
+			return // told when the writer meets it
+		}
+		if s.zeros {
+			if _, err := d.zero(f, s.size, s.enough); err != nil {
+				d.discard(s.name, f)
+				return
+			}
 		}
 	}
 	s.file = f
 	d.spareBytes.Store(s.size)
 }
 
-// zero fills f with zeros, as far as there is time.
-func (d *Disk) zero(f File, s *spare) error {
-	b := make([]byte, min(zeroBytes, s.size))
-	for off := int64(0); off < s.size; off += int64(len(b)) {
+// zero fills the first size bytes of f with zeros, and reports whether there was time for it before enough was closed.
+func (d *Disk) zero(f File, size int64, enough <-chan struct{}) (bool, error) {
+	b := make([]byte, min(zeroBytes, size))
+	for off := int64(0); off < size; off += int64(len(b)) {
 		select {
-		case <-s.enough:
-			return nil
+		case <-enough:
+			return false, nil
 		default:
 		}
-		if err := d.put(f, b[:min(int64(len(b)), s.size-off)], off); err != nil {
-			return err
+		if err := d.put(f, b[:min(int64(len(b)), size-off)], off); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // takeSpare takes the spare as it is; nil: there is none of least bytes.

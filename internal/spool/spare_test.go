@@ -113,7 +113,7 @@ func (f *cutNoted) Truncate(size int64) error {
 func TestDiskShrinks(t *testing.T) {
 	files := &cuts{Files: OS, sizes: map[string][]int64{}}
 	dir := t.TempDir()
-	d := opened(t, Options{Dir: dir, Files: files, segmentBytes: 20 << 20})
+	d := opened(t, Options{Dir: dir, Files: files, segmentBytes: 20 << 20, MaxBytes: 64 << 20}) // no room to keep it
 	c := cursorOf(t, d, "facts", CursorOptions{})
 	large := numbered(0)
 	large.Data = make([]byte, 1<<20)

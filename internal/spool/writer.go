@@ -298,6 +298,7 @@ func (d *Disk) finish(err error) {
 	if s := d.takeSpare(0); s != nil {
 		d.discard(s.name, s.file)
 	}
+	d.dismiss()
 	d.mu.Lock()
 	d.closeErr = ErrClosed
 	if err != nil {
