@@ -1,13 +1,10 @@
 package main
 
 import (
-	"encoding/pem"
-	"net/http/httptest"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -267,9 +264,7 @@ func TestValidateShowsTheRoster(t *testing.T) {
 // Every file in configs is valid where the secrets that it names exist, and so are the settings that it shows as comments.
 func TestConfigs(t *testing.T) {
 	t.Setenv("TASKROUTER_API_SECRET", "a secret")
-	server := httptest.NewTLSServer(nil)
-	server.Close()
-	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	authority := certificate()
 	files, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got %d files, %v", len(files), err)
@@ -296,50 +291,6 @@ func TestConfigs(t *testing.T) {
 				t.Errorf("%s: got exit code %d and %s", name, code, stderr)
 			}
 		}
-	}
-}
-
-// The configurations that the documents show are valid as they stand.
-func TestDocumentedConfigurations(t *testing.T) {
-	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
-	for _, file := range []string{"README.md", "docs/quickstart-twilio.md"} {
-		text, err := os.ReadFile(filepath.Join("../..", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		blocks := block.FindAllStringSubmatch(string(text), -1)
-		if len(blocks) == 0 {
-			t.Errorf("%s shows no configuration", file)
-		}
-		for _, b := range blocks {
-			dir := t.TempDir()
-			write(t, dir, "secret", "a secret")
-			if code, _, stderr := exec(t, "validate", "-c", write(t, dir, "bridge.yaml", b[1])); code != 0 {
-				t.Errorf("%s: got exit code %d and %s", file, code, stderr)
-			}
-		}
-	}
-}
-
-// The mistake that the quick start shows is told in these words.
-func TestDocumentedMistake(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("modes say nothing on Windows")
-	}
-	text, err := os.ReadFile("../../docs/quickstart-twilio.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, document, _ := strings.Cut(string(text), "```yaml\n")
-	document, _, _ = strings.Cut(document, "```")
-	t.Chdir(t.TempDir())
-	write(t, ".", "bridge.yaml", document)
-	write(t, ".", "secret", "a secret")
-	if err := os.Chmod("secret", 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if code, _, stderr := exec(t, "validate", "-c", "bridge.yaml"); code != 2 || !strings.Contains(string(text), "    "+stderr) {
-		t.Errorf("got exit code %d and %s, which the quick start does not show", code, stderr)
 	}
 }
 
