@@ -195,3 +195,17 @@ func TestReasonsAreDocumented(t *testing.T) {
 		t.Errorf("reasons (-program +docs/health.md):\n%s", diff)
 	}
 }
+
+// docs/deadletters.md explains exactly the reasons that a dead letter may have.
+func TestDeadLettersAreDocumented(t *testing.T) {
+	var want []string
+	for _, c := range codes {
+		if c.rejected {
+			want = append(want, c.reason)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(slices.Compact(want), sinktest.DocumentedDeadLetters(t, "NATS")); diff != "" {
+		t.Errorf("reasons (-program +docs/deadletters.md):\n%s", diff)
+	}
+}

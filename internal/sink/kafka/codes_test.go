@@ -93,3 +93,18 @@ func TestReasonsAreDocumented(t *testing.T) {
 		t.Errorf("reasons (-program +docs/health.md):\n%s", diff)
 	}
 }
+
+// docs/deadletters.md explains exactly the reasons that a dead letter may have.
+func TestDeadLettersAreDocumented(t *testing.T) {
+	of, _ := rejection(noTopic(&sink.Batch{}))
+	want := []string{retry.ReasonOf(of.Err)}
+	for _, c := range codes {
+		if c.outcome == tooLarge || c.outcome == rejected {
+			want = append(want, c.reason)
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(slices.Compact(want), sinktest.DocumentedDeadLetters(t, "Kafka")); diff != "" {
+		t.Errorf("reasons (-program +docs/deadletters.md):\n%s", diff)
+	}
+}

@@ -122,20 +122,30 @@ func Answer(t *testing.T, answers <-chan error) error {
 	}
 }
 
-var documentedReason = regexp.MustCompile("(?m)^\\| `sink_([a-z_]+)` \\|")
-
 // DocumentedReasons are the reasons that docs/health.md explains in the table with that head, sorted. It is for packages a folder below this one's parent.
-func DocumentedReasons(t *testing.T, head string) (reasons []string) {
+func DocumentedReasons(t *testing.T, head string) []string {
 	t.Helper()
-	document, err := os.ReadFile("../../../docs/health.md")
+	return documented(t, "health.md", head, "sink_")
+}
+
+// DocumentedDeadLetters are the reasons that docs/deadletters.md explains for that kind of sink, sorted. It is for packages a folder below this one's parent.
+func DocumentedDeadLetters(t *testing.T, kind string) []string {
+	t.Helper()
+	return documented(t, "deadletters.md", "reason ("+kind+")", "")
+}
+
+// documented are the words that begin the rows of a page's table with that head, without their prefix, sorted.
+func documented(t *testing.T, page, head, prefix string) (words []string) {
+	t.Helper()
+	document, err := os.ReadFile("../../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(string(document), "| "+head+" |")
 	table, _, _ = strings.Cut(table, "\n\n")
-	for _, m := range documentedReason.FindAllStringSubmatch(table, -1) {
-		reasons = append(reasons, m[1])
+	for _, m := range regexp.MustCompile("(?m)^\\| `"+prefix+"([a-z_]+)` \\|").FindAllStringSubmatch(table, -1) {
+		words = append(words, m[1])
 	}
-	slices.Sort(reasons)
-	return reasons
+	slices.Sort(words)
+	return words
 }
