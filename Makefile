@@ -36,7 +36,7 @@ test: ## Run go vet and all tests but the long end-to-end ones; options of go te
 e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing disks, a thousand sessions (minutes, 4096 file descriptors)
 	$(GO) test $(E2E) $(TEST) ./test/e2e
 
-kafka: ## Run the tests against a real Apache Kafka of one broker; the first run fetches it, and needs Java and Maven (three minutes)
+kafka: ## Run the tests against a real Apache Kafka of one broker; the first run fetches it, and needs Java and Maven (three to four minutes)
 	scripts/kafka fetch
 	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(KAFKA)
 	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(E2EKAFKA)
