@@ -78,17 +78,24 @@ func (s *choosySink) Send(b *sink.Batch) {
 type refusing struct {
 	*publisher
 	clock time.Time
-	sink  choosySink
+	sink  *choosySink
 	log   spool.Log
 	reg   *prometheus.Registry
 }
 
 func newRefusing(t *testing.T, letters DeadLetters, zl *zap.Logger, refuse func(*spool.Record) error) *refusing {
 	t.Helper()
-	r := &refusing{clock: time.UnixMilli(1_795_250_000_000), sink: choosySink{refuse: refuse}, reg: prometheus.NewRegistry()}
+	s := &choosySink{refuse: refuse}
+	return newRefusingSink(t, letters, zl, s, s)
+}
+
+// newRefusingSink is the same with a sink around the choosy one.
+func newRefusingSink(t *testing.T, letters DeadLetters, zl *zap.Logger, s sink.Sink, choosy *choosySink) *refusing {
+	t.Helper()
+	r := &refusing{clock: time.UnixMilli(1_795_250_000_000), sink: choosy, reg: prometheus.NewRegistry()}
 	r.log = spool.NewMemory(spool.MemoryOptions{})
 	o := Options{BridgeID: "b", now: func() time.Time { return r.clock }, rand: func() float64 { return 1 }}
-	b, err := New(o, nil, r.log, map[string]sink.Sink{"facts": &r.sink}, letters, zl, r.reg)
+	b, err := New(o, nil, r.log, map[string]sink.Sink{"facts": s}, letters, zl, r.reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,5 +289,47 @@ func TestSetAsideTellsNoPayload(t *testing.T) {
 		if strings.Contains(told.String(), canary) {
 			t.Errorf("the payload is in:\n%s", told.String())
 		}
+	}
+}
+
+// strictSink knows a batch that it was given until it has stored or refused it, as the one for Kafka does: what comes later as the same batch may be stored for
+// all that it knows.
+type strictSink struct {
+	choosySink
+	asked int // what has landed
+}
+
+func (s *strictSink) Send(b *sink.Batch) {
+	if !b.FirstSent.IsZero() {
+		b.Done(sink.ErrUnsure)
+		return
+	}
+	s.choosySink.Send(b)
+}
+
+func (s *strictSink) Landed(ctx context.Context, mark []byte, found func(string)) error {
+	s.asked++
+	return s.choosySink.Landed(ctx, mark, found)
+}
+
+// While the letters of what is refused cannot be kept, it goes again as something new: nothing of it is in doubt, and the broker need not be asked what it holds, for
+// which all other lanes would have to wait.
+func TestRefusedAgain(t *testing.T) {
+	broken := true
+	box := &letterBox{fail: func() bool { return broken }}
+	s := &strictSink{choosySink: choosySink{refuse: poison}}
+	r := newRefusingSink(t, box, zap.NewNop(), s, &s.choosySink)
+	r.append(t, "poison", "key")
+	r.append(t, "after", "key")
+	r.turn(t.Context())
+	atStart := s.asked
+	r.turn(t.Context())
+	if box.puts < 5 || s.asked != atStart {
+		t.Errorf("got %d attempts to keep the letter and %d questions, want many and none but %d at the start", box.puts, s.asked, atStart)
+	}
+	broken = false
+	r.turn(t.Context())
+	if r.pending() != 0 || !slices.Equal(box.order, []string{"poison"}) || !slices.Equal(r.delivered(), []string{"after"}) {
+		t.Errorf("store works: got %d pending, letters %v and %v delivered", r.pending(), box.order, r.delivered())
 	}
 }

@@ -16,7 +16,7 @@ import (
 // DeadLetters keeps what a sink will never take. [deadletter.Store] is one.
 type DeadLetters interface {
 	// Put returns nil when every letter is durable; only then are the records done in the log. After an error all are put again, as soon as their
-	// batches were sent again and refused again. Called from every publisher's goroutine, which sends nothing meanwhile.
+	// records were sent again and refused again. Called from every publisher's goroutine, which sends nothing meanwhile.
 	Put(letters []deadletter.Letter) error
 }
 
@@ -56,7 +56,7 @@ func (r *refusal) doomed(i int) bool {
 }
 
 // setAside takes what the broker will never take out of the lanes' batches: into the dead letters first, and only then is it done in the log. Where
-// these cannot be kept, the batches stay as they are and go again later. A batch of which the broker did not say whose fault it is is halved until
+// these cannot be kept, the same records go again later. A batch of which the broker did not say whose fault it is is halved until
 // one record is left.
 func (p *publisher) setAside(refused []refusal) {
 	var letters []deadletter.Letter
@@ -76,8 +76,10 @@ func (p *publisher) setAside(refused []refusal) {
 		if err := p.letters.Put(letters); err != nil {
 			p.logger.Error("events that the broker will never take cannot be set aside; they stay in the log and are tried again",
 				zap.String("sink", p.name), zap.Int("events", len(letters)), zap.Error(err))
-			for i := range refused {
-				p.retryLater(refused[i].lane, 0)
+			for i := range refused { // as new ones: those that were rejected have ended
+				l := refused[i].lane
+				p.newBatch(l, l.batch.Records)
+				p.retryLater(l, 0)
 			}
 			return
 		}

@@ -16,6 +16,9 @@ import (
 //
 // A lane is the unit of order: the publisher has at most one batch of a lane out at a time, and sends an unmarked failed batch again before
 // anything newer of its lane. Records of one key always share a lane.
+//
+// A batch ends when it is stored or [Rejected]. What is left of a rejected one goes in new batches, before anything newer of its lane, also where all of it goes
+// again because it could not be set aside: their first Send is a first one, of which nothing can be in doubt.
 type Sink interface {
 	Limits() Limits
 	// Open finds out which lanes there are. The publisher calls it until it succeeds, before the first call of Lane, Send or Landed, and again after
@@ -59,6 +62,7 @@ type Batch struct {
 
 	report func(*Batch, error)
 	out    atomic.Bool
+	ended  bool // stored or rejected
 }
 
 // NewBatch makes a batch whose Done calls report.
@@ -73,10 +77,13 @@ func (b *Batch) Init(lane int, records []spool.Record, report func(*Batch, error
 	b.Lane, b.Records, b.report = lane, records, report
 }
 
-// Out is called by the publisher before each Send: it arms Done for that Send.
+// Out is called by the publisher before each Send: it arms Done for that Send. It panics for a batch that is out or has ended.
 func (b *Batch) Out() {
 	if b.out.Swap(true) {
 		panic("sink: batch sent while it is out")
+	}
+	if b.ended {
+		panic("sink: batch sent again after it was stored or rejected")
 	}
 }
 
@@ -86,6 +93,8 @@ func (b *Batch) Done(err error) {
 	if !b.out.Swap(false) {
 		panic("sink: batch done twice")
 	}
+	_, rejected := errors.AsType[*Rejected](err)
+	b.ended = err == nil || rejected
 	b.report(b, err)
 }
 
@@ -101,7 +110,7 @@ var ErrBrokerLost = errors.New("the broker's log was re-created or ends before t
 var ErrLanes = errors.New("the broker's lanes have changed")
 
 // Rejected says that nothing of the batch was stored and that the named records never will be. None named: one of them is to blame, and
-// the publisher halves the batch until one is left.
+// the publisher halves the batch until one is left. The batch has ended.
 type Rejected struct {
 	Pos []spool.Pos
 	Err error

@@ -243,6 +243,7 @@ func checkRejected(ctx context.Context, f *Fixture) error {
 		records = append(records, r)
 	}
 	p := newPublisher(f.Sink)
+	p.unkept = 5
 	if err := p.deliver(ctx, records); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type publisher struct {
 	accepted int                // records that the sink said were stored
 	errs     int                // unmarked errors seen
 	rejected map[spool.Pos]bool // set aside
+	unkept   int                // so many refusals cannot be set aside: the same records go again
 	moved    bool               // the sink has said that its lanes changed
 	opened   int                // again
 	disturb  func(accepted int) // called after every answer
@@ -210,6 +211,11 @@ func (p *publisher) relane(ctx context.Context) error {
 }
 
 func (p *publisher) setAside(b *sent, r *sink.Rejected) (bool, error) {
+	if p.unkept > 0 {
+		p.unkept--
+		p.send(p.batch(b.Lane, b.Records))
+		return false, nil
+	}
 	bad := r.Pos
 	if len(bad) == 0 && len(b.Records) == 1 {
 		bad = []spool.Pos{b.Records[0].Pos}

@@ -137,7 +137,10 @@ func (b *toy) Send(batch *sink.Batch) {
 		err = sink.ErrLanes
 	case !batch.FirstSent.IsZero() && time.Since(batch.FirstSent) > time.Minute && b.wrong != "never unsure":
 		err = sink.ErrUnsure
+	case len(r.Data) > toyLimit && b.wrong == "unsure of what it rejected" && b.known[r.Header.ID]:
+		err = sink.ErrUnsure
 	case len(r.Data) > toyLimit:
+		b.known[r.Header.ID] = true
 		err = &sink.Rejected{Pos: []spool.Pos{r.Pos}, Err: errors.New("too large")}
 		if b.wrong == "rejects another" {
 			err = &sink.Rejected{Pos: []spool.Pos{r.Pos + 1}, Err: errors.New("too large")}
@@ -256,6 +259,7 @@ func TestChecksFindWrongSinks(t *testing.T) {
 		{"stamps again", "order and no repeats when answers are lost", "changed at a repeat", false},
 		{"forgets lost answers", "order and no repeats when the broker restarts", "when time was up", true},
 		{"rejects another", "rejected records are set aside", "not in the batch", false},
+		{"unsure of what it rejected", "rejected records are set aside", "unsure about a batch", false},
 		{"finds nothing", "landed finds what was stored after the mark", "without", false},
 		{"finds too much", "landed finds what was stored after the mark", "want", false},
 		{"marks the end", "landed finds what was stored unanswered", "without", false},
