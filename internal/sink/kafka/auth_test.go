@@ -7,21 +7,17 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/taskbridge/taskbridge/internal/config"
@@ -191,65 +187,6 @@ func TestPasswordIsReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	sinktest.Eventually(t, func() error { return s.Open(t.Context()) })
-}
-
-func TestBearer(t *testing.T) {
-	for name, mechanism := range map[string]*SASL{
-		"file":     {Mechanism: "oauthbearer", TokenFile: secretFile(t, " "+canary+"\n")},
-		"endpoint": tokenEndpoint(t, http.StatusOK),
-	} {
-		t.Run(name, func(t *testing.T) {
-			m, err := mechanism.mechanism(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 2 {
-				session, first, err := m.Start(t.Context())
-				if want := "n,,\x01auth=Bearer " + canary + "\x01\x01"; err != nil || m.Name() != "OAUTHBEARER" || string(first) != want {
-					t.Fatalf("got %q (%v), want %q", first, err, want)
-				}
-				if done, _, err := session.Next(t.Context(), nil); !done || err != nil {
-					t.Errorf("accepted: got %t, %v", done, err)
-				}
-				if _, _, err := session.Next(t.Context(), []byte(`{"status":"invalid_token"}`)); classify(err).reason != "authentication" {
-					t.Errorf("refused: got %v", err)
-				}
-			}
-		})
-	}
-	m, err := tokenEndpoint(t, http.StatusUnauthorized).mechanism(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := m.Start(t.Context()); !errors.Is(err, kafkago.SASLAuthenticationFailed) || strings.Contains(fmt.Sprint(err), canary) {
-		t.Errorf("refused by the endpoint: got %v", err)
-	}
-}
-
-// tokenEndpoint is configured for an endpoint that gives one token, once, or answers with an error and quotes what it got.
-func tokenEndpoint(t *testing.T, status int) *SASL {
-	t.Helper()
-	asked := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		if err := r.ParseForm(); err != nil || r.PostForm.Get("grant_type") != "client_credentials" || r.PostForm.Get("scope") != "kafka" {
-			t.Errorf("got %v, %v", r.PostForm, err)
-		}
-		if status != http.StatusOK {
-			w.WriteHeader(status)
-			_, _ = fmt.Fprint(w, user, password)
-			return
-		}
-		if asked++; asked > 1 {
-			t.Error("asked again, although the token is valid")
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": canary, "token_type": "bearer", "expires_in": 3600})
-	}))
-	t.Cleanup(server.Close)
-	return &SASL{
-		Mechanism: "oauthbearer", TokenURL: server.URL, ClientID: "bridge", ClientSecret: config.NewSecret(canary + "-client"), Scopes: []string{"kafka"},
-	}
 }
 
 func TestBadFiles(t *testing.T) {

@@ -215,6 +215,9 @@ func (s *Sink) Close(ctx context.Context) error {
 	s.end(errClosed)
 	<-ended
 	s.transport.CloseIdleConnections()
+	if b, ok := s.transport.SASL.(*bearer); ok {
+		b.from.close()
+	}
 	return err
 }
 
