@@ -98,6 +98,13 @@ func (b *Batch) Done(err error) {
 	b.report(b, err)
 }
 
+// Age is how long ago the batch was first sent, by the clock that says more. The monotonic one stands still while the machine is suspended, and the broker's goes on;
+// the wall clock may be set back.
+func (b *Batch) Age() time.Duration {
+	now := time.Now()
+	return max(now.Sub(b.FirstSent), now.Round(0).Sub(b.FirstSent.Round(0)))
+}
+
 // ErrUnsure says that the batch may be stored and that the broker would not recognise a repeat. The publisher asks Landed before it sends
 // anything again.
 var ErrUnsure = errors.New("may be stored, and the broker no longer recognises a repeat")

@@ -139,7 +139,7 @@ func (s *Sink) Send(b *sink.Batch) {
 		err = s.fault
 	case s.lost != nil:
 		err, s.lost = s.lost, nil
-	case !b.FirstSent.IsZero() && now.Sub(b.FirstSent) > s.window/10*8:
+	case !b.FirstSent.IsZero() && b.Age() > s.window/10*8:
 		// The window begins when the server stored the first copy, at the earliest when it was sent. The rest of the window is for the way.
 		err = sink.ErrUnsure
 	}

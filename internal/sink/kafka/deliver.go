@@ -89,7 +89,7 @@ func (s *Sink) tryOn(p *partition, b *sink.Batch) error {
 func (s *Sink) buffer() *bytes.Buffer { return s.buffers.Get().(*bytes.Buffer) }
 
 // forgotten reports whether the brokers may not know the batch any more that was sent first so long ago. The last fifth of the time is for the way.
-func (s *Sink) forgotten(b *sink.Batch) bool { return time.Since(b.FirstSent) > s.remembered/10*8 }
+func (s *Sink) forgotten(b *sink.Batch) bool { return b.Age() > s.remembered/10*8 }
 
 // produce sends the partition's batch once. bad are the indices of records that the broker named.
 func (s *Sink) produce(p *partition, records int, place []byte) (bad []int, err error) {
@@ -160,20 +160,19 @@ func (s *Sink) restart(ctx context.Context) error {
 }
 
 // initProducer gets a producer id that nobody had before.
-func (s *Sink) initProducer(ctx context.Context) (int64, error) {
-	for {
+func (s *Sink) initProducer(ctx context.Context) (id int64, err error) {
+	err = patiently(ctx, func(ctx context.Context) error {
 		answer, err := s.client.InitProducerID(ctx, &kafkago.InitProducerIDRequest{ProducerID: -1, ProducerEpoch: -1})
 		if err == nil {
 			err = answer.Error
 		}
-		if err == nil {
-			return int64(answer.Producer.ProducerID), nil
+		if err != nil {
+			return classify(err).tell("get a producer id", toWrite.on(s.names[0]), err)
 		}
-		c := classify(err)
-		if c.outcome != waiting || !sleep(ctx, c.wait) {
-			return 0, c.tell("get a producer id", toWrite.on(s.names[0]), err)
-		}
-	}
+		id = int64(answer.Producer.ProducerID)
+		return nil
+	})
+	return id, err
 }
 
 // sleep reports whether d passed before the end of ctx.

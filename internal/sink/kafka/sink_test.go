@@ -185,6 +185,31 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+// TestNoNewProducer: after the question what has landed a producer that was fenced needs a new id. While nobody gives one, that is what stands in the way, and is told.
+func TestNoNewProducer(t *testing.T) {
+	c, s, _ := one(t)
+	failProduce(c, kerr.ProducerFenced, 1)
+	b, answers := batch(s, records("WT1", 1, 1))
+	if err := send(t, s, b, answers); !errors.Is(err, sink.ErrUnsure) {
+		t.Fatalf("got %v, want ErrUnsure", err)
+	}
+	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: -1, TopLevel: true})
+	if err := s.Landed(t.Context(), s.Mark([]*sink.Batch{b}), func(string) {}); retry.ReasonOf(err) != "starting" {
+		t.Errorf("Landed: got %v", err)
+	}
+	if err := s.Ready(); retry.ReasonOf(err) != "starting" {
+		t.Errorf("Ready: got %v", err)
+	}
+	fault.Remove()
+	if got := landedSince(t, s, s.Mark([]*sink.Batch{b})); len(got) > 0 {
+		t.Errorf("landed: %v", got)
+	}
+	b, answers = batch(s, records("WT1", 1, 1))
+	if err := send(t, s, b, answers); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCloseWithoutConnect(t *testing.T) {
 	c := startCluster(t)
 	if err := makeSink(t, testConfig(c), zapNop).Close(context.Background()); err != nil {

@@ -55,6 +55,9 @@ func TestTopics(t *testing.T) {
 		{"coordinator is loading", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
 			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorLoadInProgress, Count: 3, TopLevel: true,
 		}, "", ""},
+		{"coordinator does not come", []kfake.Opt{many(4)}, func(*Config) {}, &kfake.Fault{
+			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorNotAvailable, Count: -1, TopLevel: true,
+		}, "starting", "get a producer id"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
