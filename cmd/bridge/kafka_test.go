@@ -102,8 +102,31 @@ func TestRunWithKafka(t *testing.T) {
 		t.Errorf("got %d events of %d keys", len(ids), len(sequences))
 	}
 	_, stdout, _ = exec(t, "validate", "-c", file)
-	if want := fmt.Sprintf("sink    facts: Kafka, %s, structured mode, at %s\n", topic, k.ListenAddrs()[0]); !strings.Contains(stdout, want) {
+	if want := fmt.Sprintf(`sink    facts: Kafka, %s, structured mode, at %s
+          no TLS; no SASL; compression: lz4
+          topics that are missing are created with 3 partitions, as many replicas as the cluster's default
+          gets all types
+`, topic, k.ListenAddrs()[0]); !strings.Contains(stdout, want) {
 		t.Errorf("validate: got %s, want %s", stdout, want)
+	}
+}
+
+// A password that would travel in clear text is warned about, by validate and at the start; the configuration is valid all the same.
+func TestKafkaClearText(t *testing.T) {
+	sim := simulate(t, "--workers", "1", "--rate", "0")
+	t.Setenv("BRIDGE_TEST_KAFKA_PASSWORD", canaryPassword)
+	// No name ends in invalid: nobody gets the password.
+	file := configureKafka(t, sim, `{brokers: ["kafka.invalid:9092"], sasl: {mechanism: plain, user: bridge, password: "${BRIDGE_TEST_KAFKA_PASSWORD}"}}`)
+	const warning = "sasl.mechanism plain without tls"
+	code, stdout, stderr := exec(t, "validate", "-c", file)
+	if code != 0 || !strings.Contains(stdout, "WARNING: "+warning) || !strings.Contains(stdout, "SASL plain as bridge") || leaks(stdout) != nil {
+		t.Errorf("validate: got exit code %d, %s and %s", code, stdout, stderr)
+	}
+	p := start(t, "run", "-c", file)
+	p.stderr.line(t, warning)
+	p.stop()
+	if err := p.wait(t); err != nil {
+		t.Error(err)
 	}
 }
 

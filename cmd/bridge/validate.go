@@ -66,6 +66,12 @@ func (c *configuration) describe(w io.Writer) {
 		if k := s.Kafka; k != nil {
 			topics, _ := k.Topics(c.origins()) // it is valid
 			line("sink", "%s: Kafka, %s, %s mode, at %s", s.Name, strings.Join(topics, ", "), k.Mode, strings.Join(k.Brokers, ", "))
+			for _, text := range k.Describe() {
+				line("", "%s", text)
+			}
+			for _, text := range k.ClearText() {
+				line("", "WARNING: %s", text)
+			}
 		}
 		line("", "gets %s", gets(&s.Filter))
 		if s.Start == "now" {

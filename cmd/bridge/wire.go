@@ -80,6 +80,9 @@ func (c *configuration) sinks(servers map[string]*embedded.Server, log *zap.Logg
 			}
 			brokers[s.Name] = b
 		case s.Kafka != nil:
+			for _, text := range s.Kafka.ClearText() {
+				log.Warn(text)
+			}
 			b, err := kafka.New(*s.Kafka, c.origins(), log, reg)
 			if err != nil {
 				return nil, fmt.Errorf("sink %s: %w", s.Name, err)
