@@ -27,7 +27,7 @@ func TestTopics(t *testing.T) {
 		reason  string // empty: the sink opens
 		says    string
 	}{
-		{"as wanted", []kfake.Opt{many(4)}, func(c *Config) { c.Partitions = 4 }, nil, "", ""},
+		{"as wanted", []kfake.Opt{many(4)}, func(c *Config) { c.Partitions, c.MaxInFlight = 4, 3 }, nil, "", ""},
 		{"missing", nil, func(*Config) {}, nil, "no_topic", "kafka-topics.sh --bootstrap-server"},
 		{"created", nil, func(c *Config) {
 			c.Create, c.Partitions, c.TopicConfig = true, 5, map[string]string{"retention.ms": "1000"}
@@ -78,8 +78,8 @@ func TestTopics(t *testing.T) {
 				if err != nil || s.Ready() != nil {
 					t.Fatalf("Open: %v, Ready: %v", err, s.Ready())
 				}
-				if n := s.Limits().Lanes; cfg.Partitions > 0 && n != cfg.Partitions {
-					t.Errorf("got %d lanes, want %d", n, cfg.Partitions)
+				if l := s.Limits(); cfg.Partitions > 0 && l.Lanes != cfg.Partitions || l.InFlight != cfg.MaxInFlight {
+					t.Errorf("got %d lanes, %d at a time, want %d and %d", l.Lanes, l.InFlight, cfg.Partitions, cfg.MaxInFlight)
 				}
 				return
 			}
