@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -194,6 +195,20 @@ func (g *gated) Read(b []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, err
+}
+
+func (g *gated) Close() error {
+	g.way.mu.Lock()
+	delete(g.way.conns, g.Conn)
+	g.way.mu.Unlock()
+	return g.Conn.Close()
+}
+
+// open are the connections that neither side has ended.
+func (w *way) open() map[net.Conn]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.conns)
 }
 
 // cut ends the connections; answers that are held are lost.
