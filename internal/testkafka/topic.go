@@ -93,6 +93,34 @@ func (c *Cluster) SetTopic(t testing.TB, topic, name, value string) {
 	})
 }
 
+// Settings are those of a topic, by name, and those it has from the cluster.
+func (c *Cluster) Settings(t testing.TB, topic string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	attempt(t, "settings of "+topic, func(ctx context.Context) error {
+		answer, err := c.admin.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+			Resources: []kafka.DescribeConfigRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic}},
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range answer.Resources[0].ConfigEntries {
+			all[e.ConfigName] = e.ConfigValue
+		}
+		return answer.Resources[0].Error
+	})
+	return all
+}
+
+// Replicas are how many each partition of a topic has.
+func (c *Cluster) Replicas(t testing.TB, topic string) (counts []int) {
+	t.Helper()
+	for _, p := range c.partitions(t, topic) {
+		counts = append(counts, len(p.Replicas))
+	}
+	return counts
+}
+
 // Allow lets a user do this with a topic, where Options.ACL forbids what nobody has allowed.
 func (c *Cluster) Allow(t testing.TB, user, topic string, operations ...kafka.ACLOperationType) {
 	t.Helper()

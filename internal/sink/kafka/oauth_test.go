@@ -122,7 +122,7 @@ func (e *slowEndpoint) sasl() *SASL {
 // lateToken opens a sink whose token comes after its first connection was given up: the request goes on, and the next connection has its token.
 func lateToken(t *testing.T, cfg Config, e *slowEndpoint) *Sink {
 	t.Helper()
-	cfg.SASL, cfg.DialTimeout = e.sasl(), config.Duration(100*time.Millisecond)
+	cfg.SASL = e.sasl()
 	s := makeSink(t, cfg, zapNop)
 	sinktest.Connect(t, s)
 	err := s.Open(t.Context())
@@ -151,7 +151,9 @@ func acceptAll(c *cluster) {
 func TestSlowTokenEndpoint(t *testing.T) {
 	c := startCluster(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "facts"))
 	acceptAll(c)
-	s := lateToken(t, testConfig(c), newSlowEndpoint(t, canary))
+	cfg := testConfig(c)
+	cfg.DialTimeout = config.Duration(100 * time.Millisecond)
+	s := lateToken(t, cfg, newSlowEndpoint(t, canary))
 	b, answers := batch(s, records("WT1", 1, 3))
 	if err := send(t, s, b, answers); err != nil {
 		t.Error(err)

@@ -25,7 +25,9 @@ func TestRealBroker(t *testing.T) {
 	t.Run("lost answers", func(t *testing.T) { lostAnswers(t, func(t *testing.T) testTopic { return realTopic(t, c) }) })
 	t.Run("late requests", func(t *testing.T) { lateRequests(t, func(t *testing.T) testTopic { return realTopic(t, c) }) })
 	t.Run("logins", func(t *testing.T) { realLogins(t, c) })
+	t.Run("token that comes late", func(t *testing.T) { realLateToken(t, c) })
 	t.Run("rights", func(t *testing.T) { realRights(t, c) })
+	t.Run("created topics", func(t *testing.T) { realCreated(t, c, 1) })
 	t.Run("transactions of others", func(t *testing.T) {
 		c.CreateTopic(t, "shared", 1, nil)
 		s, _ := opened(t, realConfig(c, "PLAINTEXT", "shared"))
@@ -40,6 +42,7 @@ func TestRealCluster(t *testing.T) {
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 3) })
 	t.Run("a broker that was replaced", func(t *testing.T) { realReplaced(t, c) })
 	t.Run("leaders move", func(t *testing.T) { realLeaders(t, c) })
+	t.Run("created topics", func(t *testing.T) { realCreated(t, c, 2) }) // the cluster's default is three
 }
 
 func realConfig(c *testkafka.Cluster, listener, topic string) Config {
@@ -117,6 +120,8 @@ func realLogins(t *testing.T, c *testkafka.Cluster) {
 		{"scram 256", "SASL_PLAINTEXT", nil, login("scram-sha-256", testkafka.Password), ""},
 		{"scram 512 over tls", "SASL_SSL", ca, login("scram-sha-512", testkafka.Password), ""},
 		{"token", "SASL_SSL", ca, &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(testkafka.User, time.Hour))}, ""},
+		{"token of an endpoint", "SASL_SSL", ca, tokensFor(t, time.Hour), ""},
+		{"token of an endpoint, expired", "SASL_SSL", ca, tokensFor(t, -time.Minute), "authentication"},
 		{"token that has expired", "SASL_SSL", ca, &SASL{Mechanism: "oauthbearer", TokenFile: secretFile(t, testkafka.Token(testkafka.User, -time.Minute))}, "authentication"},
 		{"wrong password", "SASL_SSL", ca, login("plain", canary), "authentication"},
 		{"wrong scram password", "SASL_PLAINTEXT", nil, login("scram-sha-512", canary), "authentication"},
@@ -148,6 +153,23 @@ func realLogins(t *testing.T, c *testkafka.Cluster) {
 				t.Errorf("a secret is in: %s", said)
 			}
 		})
+	}
+}
+
+// tokensFor is a login with the tokens of an endpoint that answers at once.
+func tokensFor(t *testing.T, lifetime time.Duration) *SASL {
+	t.Helper()
+	e := newSlowEndpoint(t, testkafka.Token(testkafka.User, lifetime))
+	close(e.release)
+	return e.sasl()
+}
+
+// realLateToken: the token endpoint takes longer than a connection may; the topic is that of realLogins.
+func realLateToken(t *testing.T, c *testkafka.Cluster) {
+	s := lateToken(t, realConfig(c, "SASL_PLAINTEXT", "logins"), newSlowEndpoint(t, testkafka.Token(testkafka.User, time.Hour)))
+	b, answers := batch(s, records("WT1", 1, 3))
+	if err := deliver(t, s, b, answers); err != nil {
+		t.Error(err)
 	}
 }
 
