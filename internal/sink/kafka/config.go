@@ -36,7 +36,7 @@ type Config struct {
 
 	// RequestTimeout is how long a broker may take to answer, 500 ms to 1 min, default 3 s. Half of it is for the replicas.
 	RequestTimeout config.Duration `yaml:"request_timeout"`
-	// DialTimeout is how long a connection may take with TLS and SASL, 100 ms to 30 s, default 1 s.
+	// DialTimeout is how long a connection may take with TLS and SASL, 100 ms to 30 s, default 1 s. A token endpoint has 10 s of its own.
 	DialTimeout config.Duration `yaml:"dial_timeout"`
 	// MaxInFlight is how many batches are out at a time, one per partition; each needs a connection and some 2 MB. 1 to 1024, default 64.
 	MaxInFlight int `yaml:"max_in_flight"`
