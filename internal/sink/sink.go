@@ -33,10 +33,16 @@ type Sink interface {
 	// per loss and per change, for a batch that was not sent and is to be sent again.
 	Send(b *Batch)
 	// Mark is the place from which Landed must look so that it sees whatever of the open batches was stored. open is every batch sent and
-	// not done, also those waiting for a retry.
+	// not done, also those waiting for a retry. After Landed has returned [ErrBrokerLost], and until the next Send, that of nil is from where the same must be
+	// asked again: the mark's places where the log is still there, the beginning of what was re-created.
 	Mark(open []*Batch) []byte
-	// Landed calls found with the id of every record of ours that the broker stored after mark. Nothing is out meanwhile. A nil mark
-	// finds nothing. [ErrBrokerLost] says that the broker's log was re-created or ends before mark: nothing can be told.
+	// Landed calls found with the id of every record of ours that the broker stored after mark, and maybe of others. Nothing is out meanwhile. A nil mark finds
+	// nothing; a nil found only asks whether the log is still there. What has been stored and may yet be undone is waited for, or an error.
+	//
+	// [ErrBrokerLost] says that the log, or a part of it, was re-created or ends before mark, and that this was asked more than once where a broker may be behind.
+	// What was found counts also then: the rest of the log, and what replaces the lost part, was read like any other. With another error nothing counts.
+	//
+	// No request is without a time-out; together they may take as long as something comes ([Reading]).
 	Landed(ctx context.Context, mark []byte, found func(id string)) error
 	// Close returns when every batch out was answered or ctx has ended; batches still out are then answered with an error. Idempotent; nothing is
 	// sent after it.
@@ -109,7 +115,7 @@ func (b *Batch) Age() time.Duration {
 // anything again.
 var ErrUnsure = errors.New("may be stored, and the broker no longer recognises a repeat")
 
-// ErrBrokerLost says that the broker's log was re-created or ends before the mark, or before what it had confirmed.
+// ErrBrokerLost says that the broker's log, or a part of it, was re-created or ends before the mark, or before what it had confirmed.
 var ErrBrokerLost = errors.New("the broker's log was re-created or ends before the last confirmed place")
 
 // ErrLanes says that the broker has other lanes than the last Open found, for instance more partitions. The publisher sends nothing more, asks Landed about what

@@ -44,6 +44,7 @@ type Sink struct {
 	route      *sink.Route
 	render     *renderer     // for the goroutine that calls Send
 	recheck    chan struct{} // verify the stream again
+	reading    sink.Reading
 
 	mu         sync.Mutex
 	fault      error                   // why nothing can be sent; nil: connected and the stream is verified
@@ -57,6 +58,7 @@ type Sink struct {
 	window     time.Duration
 	lost       error  // wraps sink.ErrBrokerLost until that was reported
 	newest     uint64 // highest stream sequence known
+	resume     []byte // from where to ask after a loss; nil since something was sent
 	places     []byte // what Place of batches is cut from
 	seq        uint64 // of the last publish
 	flights    map[uint64]flight
@@ -131,6 +133,7 @@ func (s *Sink) Send(b *sink.Batch) {
 	now := time.Now()
 	r := &b.Records[0]
 	s.mu.Lock()
+	s.resume = nil
 	var err error
 	switch {
 	case s.closed:

@@ -34,7 +34,7 @@ func (s *Sink) Ready() error {
 	if s.denied.err != nil && time.Since(s.denied.at) < shownFor {
 		return errors.Join(s.denied.err, s.fault, s.refused)
 	}
-	return errors.Join(s.fault, s.refused)
+	return errors.Join(s.fault, s.refused, s.reading.Ready())
 }
 
 // refuse takes note that the server took no event, though the stream is as it should be: it is full, the account's limits are reached, no

@@ -17,6 +17,7 @@ import (
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
+	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/sink/sinktest"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
@@ -177,7 +178,7 @@ func TestRefuses(t *testing.T) {
 
 // docs/health.md explains exactly the reasons that Ready may give.
 func TestReasonsAreDocumented(t *testing.T) {
-	want := []string{noResponders.reason, unclassified.reason}
+	want := []string{noResponders.reason, unclassified.reason, sink.ReasonReading}
 	for _, err := range []error{errNotConnected, errDisconnected, errTimeout, errBadAnswer} {
 		want = append(want, retry.ReasonOf(err))
 	}

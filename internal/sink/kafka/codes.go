@@ -70,6 +70,8 @@ var codes = map[kafkago.Error]class{
 	kafkago.LeaderNotAvailable:           {reason: "no_leader", outcome: elsewhere},
 	kafkago.BrokerNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // the library's own too: the leader is not among the brokers it knows
 	kafkago.OffsetNotAvailable:           {reason: "no_leader", outcome: elsewhere}, // a new leader that does not know yet how far it may be read
+	kafkago.FencedLeaderEpoch:            {reason: "no_leader", outcome: elsewhere}, // there was an election since the question was asked
+	kafkago.UnknownLeaderEpoch:           {reason: "no_leader", outcome: elsewhere}, // there was one that this broker does not know of
 	kafkago.ReplicaNotAvailable:          {reason: "no_leader", outcome: elsewhere},
 	kafkago.NetworkException:             {reason: "no_leader", outcome: elsewhere},
 	kafkago.KafkaStorageError:            {reason: "storage", outcome: elsewhere}, // the leader's disk is offline

@@ -79,7 +79,7 @@ func rejection(err error) (*sink.Rejected, bool) {
 
 // docs/health.md explains exactly the reasons that Ready may give.
 func TestReasonsAreDocumented(t *testing.T) {
-	want := []string{reasonTopic}
+	want := []string{reasonTopic, sink.ReasonReading}
 	for _, c := range []class{disconnected, timedOut, tlsFailed, unclassified, notFound, unreachable} {
 		want = append(want, c.reason)
 	}

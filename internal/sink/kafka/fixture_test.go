@@ -125,7 +125,7 @@ func makeSink(t *testing.T, cfg Config, log *zap.Logger, origins ...Origin) *Sin
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.lookEvery = 50 * time.Millisecond
+	s.lookEvery, s.doubtFor = 50*time.Millisecond, 100*time.Millisecond
 	return s
 }
 

@@ -4,193 +4,192 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/taskbridge/taskbridge/internal/sink"
 )
 
-// Landed implements sink.Sink: every partition is read from the mark to its end, all of which must have a leader. Then a new epoch begins.
+// doubtFor is how long a loss must be told before it is believed. A broker that stood still, or is cut off from the others, may not know of a topic that is there,
+// and takes itself for the leader of what has gone on elsewhere: for some 300 ms after SIGCONT, with the metadata of that broker alone.
+const doubtFor = 5 * time.Second
+
+// tail is what lies between a mark and the end of the log.
+type tail struct {
+	stretches []*stretch
+	renewed   map[string]topicID // topics that are not those of the mark
+	lost      error              // wraps sink.ErrBrokerLost
+}
+
+// stretch is what is to be read of a partition: from next to before end.
+type stretch struct {
+	topic     string
+	id        int
+	next, end int64
+	begin     int64 // next at first
+	confirmed int64 // how far the brokers let anybody read: behind it is what may still be undone
+}
+
+func (p *stretch) String() string { return partitionName(p.topic, p.id) }
+
+// Landed implements sink.Sink: every partition is read from the mark to the end of its leader's log, all of which must have a leader. Then a new epoch begins.
 func (s *Sink) Landed(ctx context.Context, mark []byte, found func(id string)) error {
-	err := patiently(ctx, func(ctx context.Context) error { return s.landed(ctx, mark, found) })
-	if err != nil && !errors.Is(err, sink.ErrBrokerLost) {
-		s.setFault(err)
-		return err
+	t, err := s.landed(ctx, mark, found)
+	if err == nil {
+		err = s.restart(ctx)
 	}
-	if err := s.restart(ctx); err != nil {
-		s.setFault(err)
+	s.setFault(err)
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.lost = nil      // reported with this, so not by the next Send too
 	clear(s.troubles) // those of batches that have landed end here; what is sent again tells of the others
 	s.mu.Unlock()
-	s.setFault(nil)
-	return err
+	s.settle(t)
+	return t.lost
 }
 
-func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)) error {
+func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)) (*tail, error) {
+	t := &tail{}
 	if encoded == nil {
-		return nil
+		return t, nil
 	}
 	from, err := decodeMark(encoded)
 	if err != nil {
+		return nil, err
+	}
+	ends := map[string]int64{}
+	survey := func(ctx context.Context) (err error) {
+		t, err = s.survey(ctx, from)
+		if err == nil && found != nil {
+			err = t.wait(ends)
+		}
 		return err
 	}
-	topics, err := s.describe(ctx, s.names)
-	if err != nil {
-		return classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
-	}
-	var lost error
-	there := map[string]topicInfo{}
-	for _, name := range s.names {
-		t, before := topics[name], from[name]
-		switch {
-		case errors.Is(t.err, kafkago.UnknownTopicOrPartition):
-			lost = errors.Join(lost, fmt.Errorf("topic %s is gone: %w", name, sink.ErrBrokerLost))
-			continue
-		case t.err != nil:
-			return classify(t.err).tell("look up topic "+name, toDescribe.on(name), t.err)
-		case before.ends != nil && (t.id.another(before.id) || len(before.ends) > len(t.partitions)):
-			lost = errors.Join(lost, fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost))
-			s.forget(name)
+	for begin := time.Now(); ; {
+		if err := patiently(ctx, survey); err != nil {
+			return nil, err
 		}
-		there[name] = t
+		if t.lost == nil || time.Since(begin) > s.doubtFor {
+			break
+		}
+		if !sleep(ctx, s.doubtFor/5) {
+			return nil, ctx.Err()
+		}
+		s.refresher.reset(time.Now()) // another broker may be asked
+	}
+	if found == nil {
+		return t, nil
+	}
+	return t, s.read(ctx, t.stretches, found)
+}
+
+// survey compares what there is with the mark.
+func (s *Sink) survey(ctx context.Context, from mark) (*tail, error) {
+	topics, err := s.everywhere(ctx, from)
+	if err != nil {
+		return nil, classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
+	}
+	t, there := &tail{renewed: map[string]topicID{}}, map[string]topicInfo{}
+	lose := func(format string, args ...any) {
+		t.lost = errors.Join(t.lost, fmt.Errorf(format+": %w", append(args, sink.ErrBrokerLost)...))
+	}
+	for _, name := range s.names {
+		topic, before := topics[name], from[name]
+		switch {
+		case errors.Is(topic.err, kafkago.UnknownTopicOrPartition):
+			lose("topic %s is gone", name)
+			continue
+		case topic.err != nil:
+			return nil, classify(topic.err).tell("look up topic "+name, toDescribe.on(name), topic.err)
+		case before.ends != nil && (topic.id.another(before.id) || len(before.ends) > len(topic.partitions)):
+			lose("topic %s was re-created", name)
+			t.renewed[name] = topic.id
+		}
+		there[name] = topic
 	}
 	s.refresher.refresh(ctx, s.client.Addr, time.Now())
-	ends, err := s.offsets(ctx, kafkago.LastOffset, there)
+	// In this order: a broker that leads only since the first answer tells a confirmed end that is not before what it had then (KIP-207).
+	written, err := s.offsets(ctx, atLeader, there)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	firsts, err := s.offsets(ctx, kafkago.FirstOffset, there)
+	confirmed, err := s.offsets(ctx, atAll, there)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for name, t := range there {
-		before := from[name].ends
-		for id := range t.partitions {
-			if id < len(before) && before[id] > ends[name][id] {
-				lost = errors.Join(lost, fmt.Errorf("partition %d of topic %s ends at %d, before %d: %w", id, name, ends[name][id], before[id], sink.ErrBrokerLost))
+	firsts, err := s.offsets(ctx, atFirst, there)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range s.names {
+		before, sent := from[name]
+		_, renewed := t.renewed[name]
+		for id := range there[name].partitions {
+			p := &stretch{topic: name, id: id, next: firsts[name][id], confirmed: confirmed[name][id]}
+			p.end = max(written[name][id], p.confirmed)
+			switch {
+			case !sent: // the topic is new here: nothing was sent to it
+				p.next, p.end = p.confirmed, p.confirmed
+			case renewed || id >= len(before.ends):
+			case before.ends[id] > p.confirmed:
+				lose("%v ends at %d, before %d", p, p.confirmed, before.ends[id])
+				p.next, p.end = p.confirmed, p.confirmed
+			default:
+				p.next = max(p.next, before.ends[id])
 			}
+			p.begin = p.next
+			t.stretches = append(t.stretches, p)
 		}
 	}
-	s.advance(ends, lost != nil)
-	if lost != nil {
-		return lost
-	}
-	for name, t := range there {
-		if _, sent := from[name]; !sent {
-			continue // the topic is new here: nothing was sent to it
-		}
-		for id := range t.partitions {
-			at := firsts[name][id]
-			if id < len(from[name].ends) {
-				at = max(at, from[name].ends[id])
-			}
-			if err := s.readIDs(ctx, name, id, at, ends[name][id], found); err != nil {
-				return classify(err).tell(fmt.Sprintf("read partition %d of topic %s", id, name), toRead.on(name), err)
-			}
-		}
-	}
-	return nil
+	return t, nil
 }
 
-// forget takes note that the loss of a topic is reported: what is looked at next is another one.
-func (s *Sink) forget(topic string) {
+// wait says which partition has a record that its leader has and too few others, so that nobody may read it: it may be one of ours. ends are those of the first
+// look, by partition; what others have written since need not be waited for.
+func (t *tail) wait(ends map[string]int64) error {
+	var err error
+	for _, p := range t.stretches {
+		name := p.String()
+		end, seen := ends[name]
+		if !seen || p.end < end { // an election has undone the rest
+			end = p.end
+		}
+		ends[name], p.end = end, max(end, p.confirmed)
+		if p.confirmed < end && err == nil {
+			c, replicas := codes[kafkago.NotEnoughReplicasAfterAppend], kafkago.NotEnoughReplicasAfterAppend
+			err = c.tell("read "+name, toRead.on(p.topic),
+				fmt.Errorf("what follows offset %d, up to %d, is not confirmed by enough replicas yet, and may be what an earlier process has sent: %w", p.confirmed, end, replicas))
+		}
+	}
+	return err
+}
+
+// settle takes note of where the partitions end. After a loss [Sink.Mark] is from where the same is to be asked again; and a topic that is another one than
+// was opened is to be opened.
+func (s *Sink) settle(t *tail) {
+	for _, lane := range s.lanes {
+		for _, p := range t.stretches {
+			switch {
+			case p.topic != lane.topic || p.id != lane.id:
+			case t.lost != nil:
+				lane.end.Store(p.begin)
+			default:
+				lane.end.Store(max(lane.end.Load(), p.confirmed))
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.seen, topic)
-}
-
-// advance notes where the partitions end; after a loss this may be before where they did.
-func (s *Sink) advance(ends map[string][]int64, lost bool) {
-	for _, p := range s.lanes {
-		if p.id >= len(ends[p.topic]) {
+	for name, id := range t.renewed {
+		if s.seen[name] == id && id != (topicID{}) {
 			continue
 		}
-		if end := ends[p.topic][p.id]; lost {
-			p.end.Store(end)
-		} else {
-			p.end.Store(max(p.end.Load(), end))
+		s.seen[name] = id
+		if !s.told {
+			s.moved = fmt.Errorf("topic %s was re-created: %w", name, sink.ErrLanes)
 		}
 	}
-}
-
-// fetchBytes bounds what is read at a time.
-const fetchBytes = 8 << 20
-
-// readIDs hands over the ids of the events from one offset to before another. What other programs have written has none, or one that nobody asks for.
-func (s *Sink) readIDs(ctx context.Context, topic string, partition int, from, to int64, found func(id string)) error {
-	for from < to {
-		answer, err := s.client.Fetch(ctx, &kafkago.FetchRequest{
-			Topic: topic, Partition: partition, Offset: from, MinBytes: 1, MaxBytes: fetchBytes, MaxWait: 200 * time.Millisecond,
-		})
-		if err != nil {
-			return err
-		}
-		if answer.Error != nil {
-			return answer.Error
-		}
-		batches, ok := answer.Records.(*protocol.RecordStream)
-		if !ok {
-			return fmt.Errorf("nothing comes from offset %d, and the end is at %d: %w", from, to, kafkago.LeaderNotAvailable)
-		}
-		next := from
-		for _, b := range batches.Records {
-			if next, err = readBatch(b, next, func(r *kafkago.Record) {
-				if r.Offset < from || r.Offset >= to { // an answer begins with the batch that holds the offset
-					return
-				}
-				for _, h := range r.Headers {
-					if h.Key == headerID {
-						found(string(h.Value))
-					}
-				}
-			}); err != nil {
-				return err
-			}
-		}
-		if next == from {
-			// What the batch had from here on is gone: compaction keeps a producer's last batch without its records. How far the batch goes the library does
-			// not tell, so it comes again until what is asked for is behind it.
-			next++
-		}
-		from = next
-	}
-	return nil
-}
-
-// readBatch hands over the records of a batch, and returns the offset behind them, or where the batch begins, if that is behind next. The markers with which
-// other programs' transactions end are records too, in batches of their own, which have no headers. The library's reader of a whole answer skips them.
-func readBatch(b protocol.RecordReader, next int64, take func(*kafkago.Record)) (int64, error) {
-	if at, ok := b.(interface{ Offset() int64 }); ok {
-		next = max(next, at.Offset())
-	}
-	for {
-		r, err := b.ReadRecord()
-		if errors.Is(err, io.EOF) {
-			return next, nil
-		}
-		if err != nil {
-			return next, err
-		}
-		take(r)
-		next = max(next, r.Offset+1)
-		if err := closeBoth(r); err != nil {
-			return next, err
-		}
-	}
-}
-
-func closeBoth(r *kafkago.Record) error {
-	var errs []error
-	for _, b := range []kafkago.Bytes{r.Key, r.Value} {
-		if b != nil {
-			errs = append(errs, b.Close())
-		}
-	}
-	return errors.Join(errs...)
 }

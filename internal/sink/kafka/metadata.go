@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type topicInfo struct {
 
 type partitionInfo struct {
 	leader   int32 // broker, -1: none
+	epoch    int32 // of its election; anyEpoch: the broker does not tell
 	replicas int
 }
 
@@ -37,11 +39,19 @@ type partitionInfo struct {
 func (s *Sink) describe(ctx context.Context, names []string) (map[string]topicInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.RequestTimeout))
 	defer cancel()
-	answer, err := s.transport.RoundTrip(ctx, s.client.Addr, &topicsRequest{clientID: s.cfg.ClientID, names: names})
+	answer, err := askTopics(ctx, s.transport, s.client.Addr, s.cfg.ClientID, names)
 	if err != nil {
 		return nil, err
 	}
-	return answer.(*topicsResponse).topics, nil
+	return answer.topics, nil
+}
+
+func askTopics(ctx context.Context, t *kafkago.Transport, addr net.Addr, clientID string, names []string) (*topicsResponse, error) {
+	answer, err := t.RoundTrip(ctx, addr, &topicsRequest{clientID: clientID, names: names})
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*topicsResponse), nil
 }
 
 // topicsRequest is a metadata request in the newest version that both sides know: 12 has topic ids, and the library's own has not.
@@ -51,7 +61,10 @@ type topicsRequest struct {
 	version  int16 // that the library would use
 }
 
-type topicsResponse struct{ topics map[string]topicInfo }
+type topicsResponse struct {
+	topics  map[string]topicInfo
+	brokers []string // the addresses of all that there are, as far as this one knows
+}
 
 // ApiKey implements protocol.Message.
 func (*topicsRequest) ApiKey() protocol.ApiKey { return protocol.Metadata } //nolint:staticcheck // the library's name
@@ -68,6 +81,9 @@ func (r *topicsRequest) Required(versions map[protocol.ApiKey]int16) bool {
 // withIDs is the version of the metadata request that is written here (Kafka 3.1).
 const withIDs = 12
 
+// withEpochs is the version of the metadata request since which leaders have an epoch (Kafka 2.1).
+const withEpochs = 7
+
 // RawExchange implements protocol.RawExchanger: it has the connection for itself.
 func (r *topicsRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	answer, err := protocol.RoundTrip(rw, 0, 1, r.clientID, new(apiversions.Request))
@@ -83,11 +99,18 @@ func (r *topicsRequest) RawExchange(rw io.ReadWriter) (protocol.Message, error) 
 		return nil, fmt.Errorf("ask for topics: %w", err)
 	}
 	out := &topicsResponse{topics: map[string]topicInfo{}}
+	for _, b := range answer.(*metadata.Response).Brokers {
+		out.brokers = append(out.brokers, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	}
 	for _, t := range answer.(*metadata.Response).Topics {
 		info := topicInfo{err: codeError(t.ErrorCode), partitions: make([]partitionInfo, len(t.Partitions))}
 		for _, p := range t.Partitions {
 			if int(p.PartitionIndex) < len(info.partitions) {
-				info.partitions[p.PartitionIndex] = partitionInfo{p.LeaderID, len(p.ReplicaNodes)}
+				epoch := p.LeaderEpoch
+				if r.version < withEpochs {
+					epoch = anyEpoch
+				}
+				info.partitions[p.PartitionIndex] = partitionInfo{p.LeaderID, epoch, len(p.ReplicaNodes)}
 			}
 		}
 		out.topics[t.Name] = info
@@ -161,16 +184,16 @@ func newDecoder(b []byte) *decoder { return &decoder{b: b} }
 func (d *decoder) topics() *topicsResponse {
 	d.tags()
 	d.int32() // throttle
+	out := &topicsResponse{topics: map[string]topicInfo{}}
 	for range d.length() {
 		d.int32() // broker
-		d.text()
-		d.int32() // port
-		d.text()  // rack
+		host, port := d.text(), d.int32()
+		out.brokers = append(out.brokers, net.JoinHostPort(host, strconv.Itoa(int(port))))
+		d.text() // rack
 		d.tags()
 	}
 	d.text()  // cluster
 	d.int32() // controller
-	out := &topicsResponse{topics: map[string]topicInfo{}}
 	for range d.length() {
 		info := topicInfo{err: codeError(d.int16())}
 		name := d.text()
@@ -180,7 +203,7 @@ func (d *decoder) topics() *topicsResponse {
 		for range info.partitions {
 			d.int16() // error: the leader says as much
 			index, p := d.int32(), partitionInfo{leader: d.int32()}
-			d.int32() // leader's epoch
+			p.epoch = d.int32()
 			p.replicas = d.int32s()
 			d.int32s() // in sync
 			d.int32s() // offline

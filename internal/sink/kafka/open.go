@@ -48,7 +48,7 @@ func (s *Sink) open(ctx context.Context) error {
 		return err
 	}
 	s.refresher.refresh(ctx, s.client.Addr, time.Now()) // the library may know none of them yet
-	ends, err := s.offsets(ctx, kafkago.LastOffset, found)
+	ends, err := s.offsets(ctx, atAll, found)
 	if err != nil {
 		return err
 	}
@@ -99,32 +99,6 @@ func (s *Sink) take(found map[string]topicInfo, ends map[string][]int64) {
 	}
 	s.moved, s.told = nil, false
 	s.metrics.connected.Set(1)
-}
-
-// offsets are the first or last offsets (kafkago.FirstOffset, LastOffset) of all partitions.
-func (s *Sink) offsets(ctx context.Context, which int64, found map[string]topicInfo) (map[string][]int64, error) {
-	all := map[string][]int64{}
-	for name, t := range found {
-		all[name] = make([]int64, len(t.partitions))
-		const together = 16 // the library asks for each on a connection of its own
-		for from := 0; from < len(t.partitions); from += together {
-			request := &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{}}
-			for id := from; id < min(from+together, len(t.partitions)); id++ {
-				request.Topics[name] = append(request.Topics[name], kafkago.OffsetRequest{Partition: id, Timestamp: which})
-			}
-			answer, err := s.client.ListOffsets(ctx, request)
-			if err != nil {
-				return nil, classify(err).tell("look up where topic "+name+" ends", toDescribe.on(name), err)
-			}
-			for _, p := range answer.Topics[name] {
-				if p.Error != nil {
-					return nil, classify(p.Error).tell(fmt.Sprintf("look up where partition %d of topic %s ends", p.Partition, name), toDescribe.on(name), p.Error)
-				}
-				all[name][p.Partition] = max(p.FirstOffset, p.LastOffset)
-			}
-		}
-	}
-	return all, nil
 }
 
 // mayRead reads a topic where nothing is to come yet: Landed has something to read only after a crash or an outage, which is late to learn that the right is
@@ -200,11 +174,7 @@ func (s *Sink) compare(found map[string]topicInfo, err error) {
 		case errors.Is(t.err, kafkago.UnknownTopicOrPartition):
 			s.moved = fmt.Errorf("topic %s is gone: %w", name, sink.ErrLanes)
 		case t.err != nil:
-		case known && t.id.another(seen):
-			s.lost = fmt.Errorf("topic %s was re-created: %w", name, sink.ErrBrokerLost)
-			fallthrough
-		case !known:
-			delete(s.seen, name)
+		case !known, t.id.another(seen): // whether what was confirmed is lost, Landed finds out
 			s.moved = fmt.Errorf("topic %s may be another one: %w", name, sink.ErrLanes)
 		case len(t.partitions) != opened:
 			s.moved = fmt.Errorf("topic %s has %d partitions now, it had %d: %w", name, len(t.partitions), opened, sink.ErrLanes)

@@ -41,6 +41,8 @@ func TestRealCluster(t *testing.T) {
 	c := testkafka.Start(t, testkafka.Options{Nodes: 3, Set: map[string]string{"replica.fetch.wait.max.ms": "50", "replica.fetch.backoff.ms": "50"}})
 	t.Run("suite", func(t *testing.T) { realSuite(t, c, 3) })
 	t.Run("a broker that was replaced", func(t *testing.T) { realReplaced(t, c) })
+	t.Run("a tail that is not confirmed", func(t *testing.T) { realUnconfirmed(t, c) })
+	t.Run("a leader that stood still", func(t *testing.T) { realStale(t, c) })
 	t.Run("leaders move", func(t *testing.T) { realLeaders(t, c) })
 	t.Run("created topics", func(t *testing.T) { realCreated(t, c, 2) }) // the cluster's default is three
 }

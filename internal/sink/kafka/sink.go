@@ -42,6 +42,8 @@ type Sink struct {
 	encoder   encoder
 	buffers   sync.Pool // *bytes.Buffer
 	lookEvery time.Duration
+	doubtFor  time.Duration
+	reading   sink.Reading
 	log       *zap.Logger
 	metrics   *Metrics
 
@@ -87,7 +89,11 @@ type partition struct {
 	end   atomic.Int64  // the highest offset known
 }
 
-func (p *partition) String() string { return fmt.Sprintf("partition %d of topic %s", p.id, p.topic) }
+func (p *partition) String() string { return partitionName(p.topic, p.id) }
+
+func partitionName(topic string, id int) string {
+	return fmt.Sprintf("partition %d of topic %s", id, topic)
+}
 
 var _ sink.Sink = (*Sink)(nil)
 
@@ -116,7 +122,7 @@ func New(cfg Config, origins []Origin, log *zap.Logger, reg prometheus.Registere
 		refresher: refresher{transport: transport, timeout: timeout},
 		encoder:   encoder{binary: cfg.Mode == Binary, compression: compressions[cfg.Compression]},
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
-		lookEvery: lookEvery, log: log, look: make(chan struct{}, 1), renew: true,
+		lookEvery: lookEvery, doubtFor: doubtFor, log: log, look: make(chan struct{}, 1), renew: true,
 		fault: errNotOpen, troubles: map[*partition]trouble{}, seen: map[string]topicID{}, counts: map[string]int{},
 		idle: make(chan struct{}),
 	}

@@ -24,6 +24,9 @@ func (s *Sink) Ready() error {
 	if s.fault != nil {
 		return s.fault
 	}
+	if err := s.reading.Ready(); err != nil {
+		return err
+	}
 	var first trouble
 	for _, t := range s.troubles {
 		if (t.loud || time.Since(t.since) > passing) && (first.err == nil || t.since.Before(first.since)) {

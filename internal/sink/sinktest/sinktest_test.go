@@ -32,6 +32,7 @@ type toy struct {
 	held   bool
 	sends  int
 	late   string
+	resume []byte // the mark after a loss
 	closed bool
 	lanes  int           // as last opened
 	next   int           // as they are
@@ -127,6 +128,7 @@ func (b *toy) Lane(r *spool.Record) int {
 func (b *toy) Send(batch *sink.Batch) {
 	b.mu.Lock()
 	b.sends++
+	b.resume = nil
 	r := &batch.Records[0]
 	var err error
 	switch {
@@ -184,6 +186,9 @@ func (b *toy) Mark(open []*sink.Batch) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	mark := b.place()
+	if b.resume != nil && b.wrong != "skips after a loss" {
+		return b.resume
+	}
 	if b.wrong == "marks the end" {
 		return mark
 	}
@@ -208,19 +213,28 @@ func (b *toy) Landed(ctx context.Context, mark []byte, found func(string)) error
 		return nil
 	}
 	era, n := binary.BigEndian.Uint64(mark), int(binary.BigEndian.Uint64(mark[8:]))
+	var lost error
 	if (era != b.era || n > len(b.log)) && b.wrong != "misses the re-creation" {
-		return sink.ErrBrokerLost
+		lost, n = sink.ErrBrokerLost, 0
+		b.resume = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, b.era), 0)
 	}
 	switch b.wrong {
 	case "finds nothing":
-		return nil
+		return lost
 	case "finds too much":
 		n = 0
+	case "finds nothing with a loss":
+		if lost != nil {
+			return lost
+		}
+	}
+	if found == nil {
+		return lost
 	}
 	for _, id := range b.log[min(n, len(b.log)):] {
 		found(id)
 	}
-	return nil
+	return lost
 }
 
 func (b *toy) Close(ctx context.Context) error {
@@ -265,6 +279,8 @@ func TestChecksFindWrongSinks(t *testing.T) {
 		{"marks the end", "landed finds what was stored unanswered", "without", false},
 		{"ignores the context", "landed ends with its context", "succeeded", false},
 		{"misses the re-creation", "a re-created log is noticed", "ErrBrokerLost", true},
+		{"finds nothing with a loss", "a re-created log is noticed", "without", false},
+		{"skips after a loss", "a re-created log is noticed", "after its first mark", false},
 		{"keeps its lanes", "other lanes are told and taken in order", "before the sink has told", true},
 		{"never unsure", "unsure when the broker may have forgotten", "want ErrUnsure", false},
 		{"closes at once", "close waits for answers", "batches were out", false},
