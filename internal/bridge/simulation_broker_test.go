@@ -224,7 +224,7 @@ func (b *fakeBroker) Landed(_ context.Context, mark []byte, found func(string)) 
 	if b.down || b.w.chance(0.2) {
 		return errCut
 	}
-	if mark == nil || b.w.noStartCheck && !b.w.sent {
+	if mark == nil || found == nil || b.w.noStartCheck && !b.w.sent {
 		return nil
 	}
 	from, err := strconv.Atoi(string(mark))

@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/taskbridge/taskbridge/internal/event"
 	"github.com/taskbridge/taskbridge/internal/sink"
 	"github.com/taskbridge/taskbridge/internal/spool"
 )
-
-// checkTimeout bounds one question to the broker: ids are read at some 100,000 a second, and meanwhile nothing is sent.
-const checkTimeout = 2 * time.Minute
 
 // doubt takes note that an earlier process may have sent the record. Nothing is sent until the broker was asked.
 func (p *publisher) doubt(r *spool.Record) {
@@ -65,8 +61,8 @@ func (p *publisher) check(ctx context.Context) error {
 	return nil
 }
 
-// landed is what the broker holds of the open batches and of what is unchecked. At a start it does not return before the mark, from which a later
-// process would have to ask, is kept.
+// landed is what the broker holds of the open batches and of what is unchecked, also where a part of its log is lost. It takes as long as the broker answers: to
+// give up would be to begin again. At a start it does not return before the mark, from which a later process would have to ask, is kept.
 func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[event.Digest]spool.Pos, error) {
 	if p.unchecked == nil {
 		p.unchecked = map[event.Digest]spool.Pos{}
@@ -79,18 +75,19 @@ func (p *publisher) landed(ctx context.Context, open []*sink.Batch) (map[event.D
 	}
 	found := map[event.Digest]spool.Pos{}
 	mark := p.place()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	err := p.sink.Landed(ctx, mark, func(id string) {
+	look := func(id string) {
 		d := event.DigestOf(id)
 		if pos, ours := asked[d]; ours {
 			found[d] = pos
 		}
-	})
+	}
+	if len(asked) == 0 {
+		look = nil // others may have written much
+	}
+	err := p.sink.Landed(ctx, mark, look)
 	lost := errors.Is(err, sink.ErrBrokerLost)
 	switch {
 	case lost:
-		clear(found)
 		p.brokerLost(err)
 	case err != nil:
 		return nil, err
