@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/taskbridge/taskbridge/internal/config"
 	"github.com/taskbridge/taskbridge/internal/retry"
@@ -95,6 +96,18 @@ func realStale(t *testing.T, c *testkafka.Cluster) {
 		next, _ := opened(t, cfg)
 		next.doubtFor = doubtFor
 		mark, want := s.Mark(nil), idsOf(all[3:])
+		sinktest.Eventually(t, func() error { // the node of the round before may have to catch up; without it the new leader would be alone
+			client := fresh(s.client)
+			defer client.Transport.(*kafkago.Transport).CloseIdleConnections()
+			answer, err := client.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{topic}})
+			if err != nil {
+				return err
+			}
+			if n := len(answer.Topics[0].Partitions[0].Isr); n < 3 {
+				return fmt.Errorf("%d replicas are in sync", n)
+			}
+			return nil
+		})
 		closeNow(t, s)
 		c.Pause(t, leader)
 		another, _ := opened(t, realConfig(c, "PLAINTEXT", topic)) // nothing of its batch waits in the paused broker's queue
