@@ -66,21 +66,22 @@ func readMemory() memory {
 }
 
 // A collection costs about a millisecond of CPU for each MiB that lives, and comes when the heap has grown by the percentage. So at 10 percent for each MiB
-// that is allocated a second collections take 1 % of a core, whatever lives; what little lives in a small process may grow by leastExtra, or it
-// would be collected all the time.
+// that is allocated a second collections take 1 % of a core, whatever lives; what little lives in a small process may grow by leastExtra, or it would
+// be collected all the time. And while the heap is marked, for some 10 ms on two cores, events wait: under load that is to be the lot of less than one of
+// a hundred.
 const (
 	usualPercent  = 100 // the runtime's own, until something is known
 	percentPerMiB = 10
 	leastPercent  = 20
-	mostPercent   = 400
+	secondsApart  = 3         // collections are to be, as far as mostExtra reaches
 	leastExtra    = 8 << 20   // by which a heap may grow, in bytes, whatever is allocated
 	mostExtra     = 128 << 20 // the same, at more than the usual percentage
 )
 
 // percent is by how much the heap may grow between collections, from what was allocated since before, a second ago.
 func (m memory) percent(before memory) int {
-	live := max(m.live, 1)
-	fit := min(mostPercent, max(leastPercent, leastExtra*100/live, (m.allocated-before.allocated)*percentPerMiB>>20))
+	live, allocated := max(m.live, 1<<20), m.allocated-before.allocated
+	fit := max(leastPercent, allocated*percentPerMiB>>20, max(leastExtra, allocated*secondsApart)*100/live)
 	if fit > usualPercent {
 		fit = max(usualPercent, min(fit, mostExtra*100/live))
 	}

@@ -41,8 +41,9 @@ func TestRoomForGarbage(t *testing.T) {
 		{"at work", 60 * mib, 10 * mib, 100},
 		{"under load", 64 * mib, 1000 * mib, 200},
 		{"small at rest", 10 * mib, 0, 80},
-		{"small under load", 8 * mib, 1000 * mib, 400},
-		{"never collected", 0, 1000 * mib, 400},
+		{"small at work", 16 * mib, 20 * mib, 375},
+		{"small under load", 8 * mib, 1000 * mib, 1600},
+		{"never collected", 0, 1000 * mib, 12_800},
 		{"large under load", 500 * mib, 1000 * mib, 100},
 	}
 	for _, tt := range tests {

@@ -27,7 +27,7 @@ const (
 	// surge is at how many bytes per second a log has no use for zeros.
 	surge = 64 << 20
 	// zeroBytes is how much is written between two syncs of a spare: what a group's sync may have to wait for.
-	zeroBytes = 1 << 20
+	zeroBytes = 256 << 10
 )
 
 // prepare begins a spare of size bytes, filled with zeros or not. Where room is short it does not, and the next segment is made when it is needed, of what there is.
