@@ -57,6 +57,22 @@ var kafkaFaults = map[string]kafkaFault{
 		c.Continue(t, 1)
 		c.Continue(t, 2)
 	},
+	"two of three killed": func(t *testing.T, c *testkafka.Cluster, r *rig, meanwhile func()) { // what the third has got is confirmed by nobody
+		leader := c.Leaders(t, r.topic.name)[0]
+		for node := 1; node <= 3; node++ {
+			if node != leader {
+				c.Kill(t, node)
+			}
+		}
+		r.bridge.stderr.wait(t, `"reason":`)
+		meanwhile()
+		r.grow(t, flood)
+		for node := 1; node <= 3; node++ {
+			if node != leader {
+				c.Start(t, node)
+			}
+		}
+	},
 	"two of three stopped": func(t *testing.T, c *testkafka.Cluster, r *rig, meanwhile func()) {
 		c.Stop(t, 2)
 		c.Stop(t, 3)

@@ -113,12 +113,16 @@ func (s *Sink) survey(ctx context.Context, from mark) (*tail, error) {
 	s.refresher.refresh(ctx, s.client.Addr, time.Now())
 	// In this order: a broker that leads only since the first answer tells a confirmed end that is not before what it had then (KIP-207).
 	written, err := s.offsets(ctx, atLeader, there)
-	if err != nil {
+	unknown := err != nil && isRefusal(err)
+	if err != nil && !unknown {
 		return nil, err
 	}
 	confirmed, err := s.offsets(ctx, atAll, there)
 	if err != nil {
 		return nil, err
+	}
+	if unknown {
+		written = confirmed
 	}
 	firsts, err := s.offsets(ctx, atFirst, there)
 	if err != nil {

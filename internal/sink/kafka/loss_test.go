@@ -156,15 +156,21 @@ func TestLossIsDoubted(t *testing.T) {
 
 // answerOffsets answers requests for offsets of one partition where answer says so.
 func answerOffsets(c *cluster, answer func(*kmsg.ListOffsetsRequest) (int64, bool)) {
+	replaceOffsets(c, func(r *kmsg.ListOffsetsRequest, p *kmsg.ListOffsetsResponseTopicPartition) (ok bool) {
+		p.Offset, ok = answer(r)
+		return ok
+	})
+}
+
+// replaceOffsets answers requests about one partition with what answer makes of an empty answer, where it returns true.
+func replaceOffsets(c *cluster, answer func(*kmsg.ListOffsetsRequest, *kmsg.ListOffsetsResponseTopicPartition) bool) {
 	c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		asked := r.(*kmsg.ListOffsetsRequest)
-		at, ok := answer(asked)
-		if !ok {
+		asked, p := r.(*kmsg.ListOffsetsRequest), kmsg.NewListOffsetsResponseTopicPartition()
+		p.Partition = asked.Topics[0].Partitions[0].Partition
+		if !answer(asked, &p) {
 			return nil, nil, false
 		}
-		p := kmsg.NewListOffsetsResponseTopicPartition()
-		p.Partition, p.Offset = asked.Topics[0].Partitions[0].Partition, at
 		topic := kmsg.NewListOffsetsResponseTopic()
 		topic.Topic, topic.Partitions = asked.Topics[0].Topic, []kmsg.ListOffsetsResponseTopicPartition{p}
 		out := asked.ResponseKind().(*kmsg.ListOffsetsResponse)
@@ -212,6 +218,29 @@ func TestUnconfirmed(t *testing.T) {
 	}
 	if err := s.Ready(); err != nil {
 		t.Errorf("Ready: got %v", err)
+	}
+}
+
+// TestNoDebugger: with brokers that do not tell where the leader's log ends, what is confirmed is read. TestOnePartitionWithoutLeader has what is not such a
+// refusal.
+func TestNoDebugger(t *testing.T) {
+	c, s, _ := one(t)
+	begin, all := s.Mark(nil), records("WT1", 1, 3)
+	b, answers := batch(s, all)
+	if err := deliver(t, s, b, answers); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	replaceOffsets(c, func(r *kmsg.ListOffsetsRequest, p *kmsg.ListOffsetsResponseTopicPartition) bool {
+		if r.ReplicaID != atLeader.replica {
+			return false
+		}
+		refused++
+		p.ErrorCode = kerr.InvalidRequest.Code
+		return true
+	})
+	if got, err := asked(t, s, begin); err != nil || !slices.Equal(got, idsOf(all)) || refused == 0 {
+		t.Errorf("got %v (%v), want %v; refused %d times", got, err, idsOf(all), refused)
 	}
 }
 

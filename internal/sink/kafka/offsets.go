@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +28,12 @@ var (
 	atAll    = offset{kafkago.LastOffset, consumer}  // behind the last record that enough replicas have: the high watermark
 	atLeader = offset{kafkago.LastOffset, debugger}  // behind the last record of the leader's log
 )
+
+// isRefusal reports whether a broker has understood the question and will not answer it, as those of another make may not answer the debugger.
+func isRefusal(err error) bool {
+	_, answered := errors.AsType[kafkago.Error](err)
+	return answered && !classify(err).momentary()
+}
 
 // anyEpoch asks whoever takes himself for the leader.
 const anyEpoch = -1
