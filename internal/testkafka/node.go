@@ -24,10 +24,15 @@ func (c *Cluster) Start(t testing.TB, node int) {
 	c.command(t, "start", node)
 }
 
-// Pause is SIGSTOP: the node's connections stay, and nothing is answered.
+// Pause is SIGSTOP: the node's connections stay, and nothing is answered. It ends with a test that fails.
 func (c *Cluster) Pause(t testing.TB, node int) {
 	t.Helper()
 	c.command(t, "pause", node)
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.Continue(t, node)
+		}
+	})
 }
 
 // Continue undoes Pause.

@@ -79,7 +79,7 @@ func (g *Gate) Hold(on bool) {
 }
 
 const (
-	patience = 30 * time.Second
+	patience = 90 * time.Second
 	ending   = 10 * time.Second
 )
 
