@@ -76,11 +76,12 @@ const (
 	secondsApart  = 3         // collections are to be, as far as mostExtra reaches
 	leastExtra    = 8 << 20   // by which a heap may grow, in bytes, whatever is allocated
 	mostExtra     = 128 << 20 // the same, at more than the usual percentage
+	runtimeLeast  = 4 << 20   // what counts as living for the runtime where less does (heapMinimum in runtime/mgcpacer.go)
 )
 
 // percent is by how much the heap may grow between collections, from what was allocated since before, a second ago.
 func (m memory) percent(before memory) int {
-	live, allocated := max(m.live, 1<<20), m.allocated-before.allocated
+	live, allocated := max(m.live, runtimeLeast), m.allocated-before.allocated
 	fit := max(leastPercent, allocated*percentPerMiB>>20, max(leastExtra, allocated*secondsApart)*100/live)
 	if fit > usualPercent {
 		fit = max(usualPercent, min(fit, mostExtra*100/live))

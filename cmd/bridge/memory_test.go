@@ -43,7 +43,7 @@ func TestRoomForGarbage(t *testing.T) {
 		{"small at rest", 10 * mib, 0, 80},
 		{"small at work", 16 * mib, 20 * mib, 375},
 		{"small under load", 8 * mib, 1000 * mib, 1600},
-		{"never collected", 0, 1000 * mib, 12_800},
+		{"never collected", 0, 1000 * mib, 3200},
 		{"large under load", 500 * mib, 1000 * mib, 100},
 	}
 	for _, tt := range tests {
