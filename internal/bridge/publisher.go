@@ -19,7 +19,7 @@ import (
 // publisher takes one cursor's records through lanes to one sink. A lane is the unit of order: at most one batch of a lane is out, and a
 // batch that failed goes again before anything newer of its lane. Lanes queue positions, not bytes, so one stuck lane cannot fill memory.
 //
-// All of it but report runs on one goroutine.
+// All of it but report and watch runs on one goroutine.
 type publisher struct {
 	*heart
 	name   string
@@ -109,6 +109,9 @@ func newPublisher(h *heart, name string, c spool.Cursor, s sink.Sink) *publisher
 
 // run delivers until ctx ends.
 func (p *publisher) run(ctx context.Context) {
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(ctx) })
+	defer watch.Wait()
 	gauges := time.NewTicker(time.Second)
 	defer gauges.Stop()
 	timer := time.NewTimer(0)
@@ -126,6 +129,20 @@ func (p *publisher) run(ctx context.Context) {
 		wait := p.step(ctx)
 		if wait > 0 {
 			timer.Reset(wait)
+		}
+	}
+}
+
+// watch keeps the gauges of what waits. It has a goroutine of its own, because to ask the broker what landed may take long.
+func (p *publisher) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.measureBacklog()
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -292,6 +309,9 @@ func (p *publisher) status() SinkStatus {
 func (p *publisher) measure() {
 	p.meters.inFlight.Set(float64(p.out))
 	p.meters.lanes.Set(float64(len(p.lanes)))
+}
+
+func (p *publisher) measureBacklog() {
 	s := p.status()
 	p.meters.records.Set(float64(s.Unconfirmed))
 	p.meters.bytes.Set(float64(s.Bytes))

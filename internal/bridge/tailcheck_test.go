@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,12 +142,20 @@ func TestALongReading(t *testing.T) {
 			}
 		}}
 		b := asked(t, s, 1)
-		for range 3 {
-			deliver(t.Context(), b.publishers[0])
-			time.Sleep(time.Minute)
+		p := b.publishers[0]
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { p.run(ctx) })
+		time.Sleep(time.Minute)
+		if n := testutil.ToFloat64(p.meters.records); n != 1 {
+			t.Errorf("meanwhile the gauge says that %v events wait, want 1", n)
 		}
+		time.Sleep(3 * time.Hour)
 		if n := b.Status().Sinks["asked"].Unconfirmed; n != 0 {
 			t.Errorf("%d events are not confirmed", n)
 		}
+		stop()
+		running.Wait()
+		p.saves.Wait()
 	})
 }

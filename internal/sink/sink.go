@@ -40,7 +40,8 @@ type Sink interface {
 	// nothing; a nil found only asks whether the log is still there. What has been stored and may yet be undone is waited for, or an error.
 	//
 	// [ErrBrokerLost] says that the log, or a part of it, was re-created or ends before mark, and that this was asked more than once where a broker may be behind.
-	// What was found counts also then: the rest of the log, and what replaces the lost part, was read like any other. With another error nothing counts.
+	// What was found counts also then: the rest of the log, and what was re-created, was read like any other; what ends before mark was not, because nothing tells
+	// where it was cut. With another error nothing counts.
 	//
 	// No request is without a time-out; together they may take as long as something comes ([Reading]).
 	Landed(ctx context.Context, mark []byte, found func(id string)) error

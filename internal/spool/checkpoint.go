@@ -200,7 +200,7 @@ func (d *Disk) remove(gone []*segment) {
 		_ = s.close(errGone) // from now on nobody reads it
 		name := s.name
 		_, used := s.extent()
-		if d.keep(name, used) {
+		if s.sound() && d.keep(name, used) {
 			continue
 		}
 		if used > shrinkBytes && d.Files.Rename(name, name+tempSuffix) == nil {

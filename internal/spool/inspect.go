@@ -58,6 +58,10 @@ func Inspect(dir string) (Report, error) {
 		return Report{}, fmt.Errorf("spool: %w", err)
 	}
 	defer v.close()
+	return v.report()
+}
+
+func (v *survey) report() (Report, error) {
 	r := Report{Alive: v.alive, Torn: v.cut, Unusable: v.unusable, Types: map[event.Type]int{}}
 	if v.epoch != 0 {
 		r.Epoch = time.Unix(v.epoch, 0).UTC()
@@ -79,6 +83,9 @@ func Inspect(dir string) (Report, error) {
 		if err != nil {
 			return Report{}, fmt.Errorf("spool: %s: %w", s.name, err)
 		}
+		if v.removed(s) { // and its file is another segment's by now
+			continue
+		}
 		r.Segments = append(r.Segments, one)
 		r.Records += one.Records
 		r.Corrupt += one.Corrupt
@@ -91,6 +98,12 @@ func Inspect(dir string) (Report, error) {
 		r.Cursors = append(r.Cursors, one)
 	}
 	return r, nil
+}
+
+// removed reports whether a running bridge has removed the segment since the survey was made.
+func (v *survey) removed(s *segment) bool {
+	names, err := v.files.List(v.dir)
+	return err == nil && !slices.Contains(names, filepath.Base(s.name))
 }
 
 // inspect reads one segment.

@@ -76,8 +76,7 @@ func (d *Disk) dismiss() {
 	}
 }
 
-// reuse makes s of an idle file, by filling it with zeros: what it holds would be taken for records. Nil: there is none, it fails, or s is needed before it
-// is done.
+// reuse makes s of an idle file, by filling it with zeros: what it holds would be taken for records. Nil: there is none, or it fails.
 func (d *Disk) reuse(s *spare) File {
 	if !s.zeros {
 		return nil
@@ -92,8 +91,7 @@ func (d *Disk) reuse(s *spare) File {
 		_ = d.Files.Remove(old.name) // else the next start does
 		return nil
 	}
-	done, err := d.overwrite(f, s, old)
-	if err != nil || !done {
+	if err := d.overwrite(f, s, old); err != nil {
 		d.discard(old.name, f)
 		return nil
 	}
@@ -106,19 +104,42 @@ func (d *Disk) reuse(s *spare) File {
 	return f
 }
 
-// overwrite reports whether f holds nothing but zeros and has the name of s.
-func (d *Disk) overwrite(f File, s *spare, old idleFile) (bool, error) {
+// overwrite leaves nothing but zeros in f, and gives it the name of s.
+func (d *Disk) overwrite(f File, s *spare, old idleFile) error {
 	// Durable first: with its old name a crash would bring back a segment of zeros.
 	if err := d.Files.SyncDir(filepath.Dir(old.name)); err != nil {
 		d.metrics.failed("sync_dir")
-		return false, err
+		return err
 	}
-	if done, err := d.zero(f, old.size, s.enough); err != nil || !done {
-		return false, err
+	done, err := d.zero(f, old.size, s.enough)
+	if err != nil {
+		return err
+	}
+	if done < old.size { // it is needed now
+		if err := d.reserveAnew(f, done, old.size); err != nil {
+			return err
+		}
 	}
 	if err := d.Files.Rename(old.name, s.name); err != nil {
 		d.metrics.failed("rename")
-		return false, err
+		return err
 	}
-	return true, nil
+	return nil
+}
+
+// reserveAnew replaces what f has from from to size by reserved space, which reads as zeros.
+func (d *Disk) reserveAnew(f File, from, size int64) error {
+	if err := f.Truncate(from); err != nil {
+		d.metrics.failed("truncate")
+		return err
+	}
+	if err := f.Allocate(size); err != nil {
+		d.metrics.failed("allocate")
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		d.metrics.failed("sync")
+		return err
+	}
+	return nil
 }

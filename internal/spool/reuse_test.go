@@ -1,11 +1,14 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -18,6 +21,7 @@ type keeping struct {
 	reused   int
 	failures int
 	fail     string // what does not work with them
+	full     bool   // nothing can be written
 }
 
 type keptFile struct {
@@ -79,6 +83,9 @@ func (k *keeping) Open(name string, flag int) (File, error) {
 func (f *keptFile) WriteAt(b []byte, off int64) (int, error) {
 	f.files.mu.Lock()
 	defer f.files.mu.Unlock()
+	if f.files.full {
+		return 0, syscall.ENOSPC
+	}
 	if durable, kept := f.files.kept[f.name]; kept {
 		if err := f.files.failing("write"); err != nil {
 			return 0, err
@@ -145,6 +152,63 @@ func TestDiskReuseFails(t *testing.T) {
 			t.Errorf("%s: %d failures, and %d files were used again", op, files.failures, files.reused)
 		}
 	}
+}
+
+// TestDiskReusesInHaste: a file that is needed before it is all zeros has none of its old bytes either.
+func TestDiskReusesInHaste(t *testing.T) {
+	dir := t.TempDir()
+	d := opened(t, Options{Dir: dir})
+	const size = 8 << 10
+	name := segmentName(dir, 7)
+	if err := os.WriteFile(name+tempSuffix, bytes.Repeat([]byte{1}, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.idle.files = []idleFile{{name + tempSuffix, size}}
+	s := &spare{name: name, size: size, zeros: true, enough: make(chan struct{})}
+	close(s.enough)
+	f := d.reuse(s)
+	if f == nil {
+		t.Fatal("the file was not used")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, make([]byte, size)) {
+		t.Errorf("got %d bytes (%v), want %d zeros", len(b), err, size)
+	}
+}
+
+// TestDiskFullGetsThemBack: what is kept for later does not keep a full disk full.
+func TestDiskFullGetsThemBack(t *testing.T) {
+	files := &keeping{Files: OS, kept: map[string]bool{}}
+	d := turnOver(t, Options{Dir: t.TempDir(), Files: files})
+	f := idleFile{filepath.Join(d.Dir, "000000009999"+segmentSuffix+tempSuffix), 8 << 10}
+	if err := os.WriteFile(f.name, make([]byte, f.size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.idle.mu.Lock()
+	d.idle.files = append(d.idle.files, f)
+	d.idle.mu.Unlock()
+	full := func(now bool) {
+		files.mu.Lock()
+		defer files.mu.Unlock()
+		files.full = now
+	}
+	full(true)
+	if _, err := d.Append(Normal, numbered(300)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Sync(); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want a full disk", err)
+	}
+	if n := d.idle.bytes(); n > 0 {
+		t.Errorf("%d bytes are kept", n)
+	}
+	if _, err := os.Stat(f.name); !os.IsNotExist(err) {
+		t.Errorf("the file is there: %v", err)
+	}
+	full(false)
+	closed(t, d)
 }
 
 // TestDiskKeepsWithinBounds: files are kept as long as there is room for them.

@@ -43,6 +43,13 @@ func (s *segment) extent() (end Pos, used int64) {
 	return s.end, s.used
 }
 
+// sound reports whether nothing in it is known to be damaged.
+func (s *segment) sound() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.bad) == 0
+}
+
 // behind is the position behind its last record, or where it has none, behind the last one before it.
 func (s *segment) behind() Pos {
 	if s.end == s.base {

@@ -39,6 +39,9 @@ func (d *Disk) prepare(size int64, zeros bool) {
 	d.mu.Lock()
 	room := d.max - d.used - reserved
 	d.mu.Unlock()
+	if !zeros && room < size+d.idle.bytes() { // none of them becomes this spare
+		d.dismiss()
+	}
 	if free, err := d.Files.Free(d.Dir); room < size || err == nil && free < d.left()+size {
 		d.dismiss()
 		return
@@ -80,20 +83,22 @@ func (d *Disk) makeSpare(s *spare) {
 	d.spareBytes.Store(s.size)
 }
 
-// zero fills the first size bytes of f with zeros, and reports whether there was time for it before enough was closed.
-func (d *Disk) zero(f File, size int64, enough <-chan struct{}) (bool, error) {
+// zero fills f with zeros, up to size or how far it comes before enough is closed, which it returns.
+func (d *Disk) zero(f File, size int64, enough <-chan struct{}) (done int64, err error) {
 	b := make([]byte, min(zeroBytes, size))
-	for off := int64(0); off < size; off += int64(len(b)) {
+	for done < size {
 		select {
 		case <-enough:
-			return false, nil
+			return done, nil
 		default:
 		}
-		if err := d.put(f, b[:min(int64(len(b)), size-off)], off); err != nil {
-			return false, err
+		n := min(int64(len(b)), size-done)
+		if err := d.put(f, b[:n], done); err != nil {
+			return done, err
 		}
+		done += n
 	}
-	return true, nil
+	return done, nil
 }
 
 // takeSpare takes the spare as it is; nil: there is none of least bytes.

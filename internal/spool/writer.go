@@ -83,6 +83,7 @@ func (d *Disk) failed(err error) {
 	switch {
 	case isFull(err), errors.Is(err, errNoRoom):
 		refusal, word = ErrFull, wordFull
+		d.dismiss()
 	case isReadOnly(err):
 		word = "read_only"
 	}

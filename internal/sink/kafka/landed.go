@@ -68,21 +68,26 @@ func (s *Sink) landed(ctx context.Context, encoded []byte, found func(id string)
 		}
 		return err
 	}
-	for begin := time.Now(); ; {
+	for doubted := (time.Time{}); ; {
 		if err := patiently(ctx, survey); err != nil {
 			return nil, err
 		}
-		if t.lost == nil || time.Since(begin) > s.doubtFor {
+		if t.lost == nil || !doubted.IsZero() && time.Since(doubted) > s.doubtFor {
 			break
+		}
+		if doubted.IsZero() {
+			doubted = time.Now()
 		}
 		if !sleep(ctx, s.doubtFor/5) {
 			return nil, ctx.Err()
 		}
-		s.refresher.reset(time.Now()) // another broker may be asked
+		s.refresher.reset(time.Now()) // another broker may be asked,
+		clear(ends)                   // and know of more
 	}
 	if found == nil {
 		return t, nil
 	}
+	s.setFault(nil) // it reads, which may take long: see Ready
 	return t, s.read(ctx, t.stretches, found)
 }
 
@@ -122,6 +127,7 @@ func (s *Sink) survey(ctx context.Context, from mark) (*tail, error) {
 		return nil, err
 	}
 	if unknown {
+		s.log.Info("the brokers do not tell where their logs end, only what is confirmed: what a dead process has sent may still become so, and be stored twice")
 		written = confirmed
 	}
 	firsts, err := s.offsets(ctx, atFirst, there)

@@ -132,6 +132,17 @@ func TestLossIsDoubted(t *testing.T) {
 				return 1, true
 			})
 		},
+		"end before the mark, said late": func(c *cluster, _ int) {
+			said := false
+			answerOffsets(c, func(r *kmsg.ListOffsetsRequest) (int64, bool) {
+				if r.Topics[0].Partitions[0].Timestamp != atAll.time || r.ReplicaID != atAll.replica || said {
+					return 0, false
+				}
+				said = true
+				<-time.After(1200 * time.Millisecond) // longer than a loss is doubted
+				return 1, true
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, s, _ := one(t)

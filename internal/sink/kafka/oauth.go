@@ -20,9 +20,17 @@ import (
 // bearer is OAUTHBEARER (RFC 7628) with the token as it is now.
 type bearer struct{ from tokens }
 
+// login is one attempt.
+type login struct {
+	from  tokens
+	token config.Secret
+}
+
 // tokens is where the token comes from. Safe for concurrent use.
 type tokens interface {
 	token(ctx context.Context) (config.Secret, error)
+	// refused says that a broker did not take this token.
+	refused(config.Secret)
 	// close returns when nothing is under way any more; there are no tokens after it. Idempotent.
 	close()
 }
@@ -36,12 +44,13 @@ func (b *bearer) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("sasl: %w", err)
 	}
-	return b, []byte("n,,\x01auth=Bearer " + token.Reveal() + "\x01\x01"), nil
+	return &login{b.from, token}, []byte("n,,\x01auth=Bearer " + token.Reveal() + "\x01\x01"), nil
 }
 
 // Next implements sasl.StateMachine: a broker that accepts says nothing more (RFC 7628, section 3.2.2).
-func (*bearer) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
+func (l *login) Next(_ context.Context, challenge []byte) (bool, []byte, error) {
 	if len(challenge) > 0 {
+		l.from.refused(l.token)
 		return false, nil, refused("the broker refuses the token")
 	}
 	return true, nil, nil
@@ -77,6 +86,8 @@ func (f tokenFile) token(context.Context) (config.Secret, error) {
 	return config.NewSecret(string(bytes.TrimSpace([]byte(s.Reveal())))), err
 }
 
+func (tokenFile) refused(config.Secret) {}
+
 func (tokenFile) close() {}
 
 // tokenTimeout bounds one request for a token.
@@ -111,6 +122,15 @@ func (e *endpoint) token(ctx context.Context) (config.Secret, error) {
 		return r.token, r.err
 	case <-ctx.Done():
 		return config.Secret{}, fmt.Errorf("the token endpoint takes longer than dial_timeout, it is waited for and tried again: %w", ctx.Err())
+	}
+}
+
+// refused lets go of the token: an endpoint need not say when one expires (RFC 6749, section 5.1).
+func (e *endpoint) refused(token config.Secret) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.last != nil && e.last.AccessToken == token.Reveal() {
+		e.last = nil
 	}
 }
 

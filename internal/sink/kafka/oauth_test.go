@@ -186,3 +186,29 @@ func TestCloseEndsTheTokenRequest(t *testing.T) {
 		t.Errorf("after Close: got %v, want no token", err)
 	}
 }
+
+// TestRefusedTokenIsNotKept: endpoints need not say when a token expires; one that a broker refuses is not offered again.
+func TestRefusedTokenIsNotKept(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": fmt.Sprint("token-", asked), "token_type": "bearer"})
+	}))
+	defer server.Close()
+	from, err := (&SASL{Mechanism: "oauthbearer", TokenURL: server.URL, ClientID: "bridge", ClientSecret: config.NewSecret(canary)}).tokens(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.close()
+	b := &bearer{from}
+	for _, want := range []struct{ answer, token string }{{"", "token-1"}, {"no", "token-1"}, {"", "token-2"}} {
+		state, first, err := b.Start(t.Context())
+		if err != nil || !strings.Contains(string(first), "Bearer "+want.token+"\x01") {
+			t.Fatalf("got %q (%v), want %s", first, err, want.token)
+		}
+		if _, _, err := state.Next(t.Context(), []byte(want.answer)); (err != nil) != (want.answer != "") {
+			t.Errorf("answer %q: got %v", want.answer, err)
+		}
+	}
+}

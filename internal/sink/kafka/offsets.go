@@ -29,10 +29,9 @@ var (
 	atLeader = offset{kafkago.LastOffset, debugger}  // behind the last record of the leader's log
 )
 
-// isRefusal reports whether a broker has understood the question and will not answer it, as those of another make may not answer the debugger.
+// isRefusal reports whether a broker does not answer debuggers, as those of another make may not.
 func isRefusal(err error) bool {
-	_, answered := errors.AsType[kafkago.Error](err)
-	return answered && !classify(err).momentary()
+	return errors.Is(err, kafkago.UnsupportedVersion) || errors.Is(err, kafkago.InvalidRequest)
 }
 
 // anyEpoch asks whoever takes himself for the leader.
