@@ -32,6 +32,7 @@ var crashes = map[point]crash{
 	midRoll:          {lives: 2, after: 2, flood: flood},
 	midDelete:        {lives: 2, after: 1, flood: flood},
 	afterDelete:      {lives: 2, after: 1, flood: flood},
+	midReuse:         {lives: 2, after: 1, flood: flood},
 	midGap:           {lives: 3, after: 2},
 }
 

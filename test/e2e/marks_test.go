@@ -30,6 +30,7 @@ const (
 	midRoll          point = "a new segment is allocated and has no header"
 	midDelete        point = "before a segment is removed"
 	afterDelete      point = "after a segment was removed"
+	midReuse         point = "a removed segment's file is zeros and not the next one yet"
 	midGap           point = "a gap is accepted and not durable"
 )
 
@@ -176,9 +177,12 @@ type files struct {
 
 func isSegment(name string) bool { return strings.HasSuffix(name, ".seg") }
 
+// isIdle tells the file of a removed segment.
+func isIdle(name string) bool { return strings.HasSuffix(name, ".seg.tmp") }
+
 func (f files) Open(name string, flag int) (spool.File, error) {
 	file, err := f.Files.Open(name, flag)
-	if err != nil || !isSegment(name) {
+	if err != nil || !isSegment(name) && !isIdle(name) {
 		return file, err
 	}
 	return segment{file, f.life}, nil
@@ -190,18 +194,26 @@ func (f files) Rename(from, to string) error {
 		f.pass(beforeCursor)
 	case base == "checkpoint":
 		f.pass(beforeCheckpoint)
+	case isIdle(to):
+		return f.removing(func() error { return f.Files.Rename(from, to) })
+	case isIdle(from):
+		f.pass(midReuse)
 	}
 	return f.Files.Rename(from, to)
+}
+
+func (f files) removing(remove func() error) error {
+	f.pass(midDelete)
+	err := remove()
+	f.pass(afterDelete)
+	return err
 }
 
 func (f files) Remove(name string) error {
 	if !isSegment(name) {
 		return f.Files.Remove(name)
 	}
-	f.pass(midDelete)
-	err := f.Files.Remove(name)
-	f.pass(afterDelete)
-	return err
+	return f.removing(func() error { return f.Files.Remove(name) })
 }
 
 type segment struct {
