@@ -68,7 +68,7 @@ export const scenarios = [
         name: '5 token refresh',
         async run({ simulator, start }) {
             const client = start({
-                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'tokenExpired'), TR_TOKEN: simulator.token(12), TR_TOKEN_NEXT: simulator.token(),
+                ...expecting('ready', 'tokenExpired', 'tokenUpdated', 'tokenExpired'), TR_TOKEN: simulator.token(9), TR_TOKEN_NEXT: simulator.token(),
             });
             await client.met();
             assert.equal(client.count('disconnected'), 0, 'a refresh must not touch the socket');
