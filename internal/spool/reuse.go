@@ -2,7 +2,6 @@ package spool
 
 import (
 	"os"
-	"path/filepath"
 	"sync"
 )
 
@@ -95,8 +94,7 @@ func (d *Disk) reuse(s *spare) File {
 		d.discard(old.name, f)
 		return nil
 	}
-	if err := d.Files.SyncDir(filepath.Dir(s.name)); err != nil {
-		d.metrics.failed("sync_dir")
+	if err := d.syncDir(); err != nil {
 		d.discard(s.name, f)
 		return nil
 	}
@@ -107,8 +105,7 @@ func (d *Disk) reuse(s *spare) File {
 // overwrite leaves nothing but zeros in f, and gives it the name of s.
 func (d *Disk) overwrite(f File, s *spare, old idleFile) error {
 	// Durable first: with its old name a crash would bring back a segment of zeros.
-	if err := d.Files.SyncDir(filepath.Dir(old.name)); err != nil {
-		d.metrics.failed("sync_dir")
+	if err := d.syncDir(); err != nil {
 		return err
 	}
 	done, err := d.zero(f, old.size, s.enough)
@@ -133,8 +130,7 @@ func (d *Disk) reserveAnew(f File, from, size int64) error {
 		d.metrics.failed("truncate")
 		return err
 	}
-	if err := f.Allocate(size); err != nil {
-		d.metrics.failed("allocate")
+	if err := d.allocate(f, size, size); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -208,12 +208,20 @@ func (d *Disk) create(name string, size, least int64) (File, error) {
 		d.discard(name, f)
 		return nil, err
 	}
-	if err := d.Files.SyncDir(d.Dir); err != nil {
-		d.metrics.failed("sync_dir")
+	if err := d.syncDir(); err != nil {
 		d.discard(name, f)
 		return nil, err
 	}
 	return f, nil
+}
+
+// syncDir makes the names of files durable.
+func (d *Disk) syncDir() error {
+	err := d.Files.SyncDir(d.Dir)
+	if err != nil {
+		d.metrics.failed("sync_dir")
+	}
+	return err
 }
 
 func (d *Disk) allocate(f File, size, least int64) error {

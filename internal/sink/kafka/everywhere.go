@@ -14,9 +14,7 @@ const straggling = 2 * time.Second
 // everywhere is what the brokers together know of the topics. Each is asked, because one that was cut off, or stood still, knows nothing of an election since, and
 // would name itself as a leader: what that one holds may lack what was confirmed. One that does not answer in time is left out.
 func (s *Sink) everywhere(ctx context.Context, from mark) (map[string]topicInfo, error) {
-	limited, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.RequestTimeout))
-	defer cancel()
-	first, err := askTopics(limited, s.transport, s.client.Addr, s.cfg.ClientID, s.names)
+	first, err := s.askTopics(ctx, time.Duration(s.cfg.RequestTimeout), s.transport, s.client.Addr, s.names)
 	if err != nil {
 		return nil, err
 	}
@@ -25,12 +23,10 @@ func (s *Sink) everywhere(ctx context.Context, from mark) (map[string]topicInfo,
 	}
 	own := &kafkago.Transport{Dial: s.transport.Dial, DialTimeout: s.transport.DialTimeout, ClientID: s.transport.ClientID, SASL: s.transport.SASL, MetadataTopics: s.names}
 	defer own.CloseIdleConnections()
-	limited, cancel = context.WithTimeout(ctx, straggling)
-	defer cancel()
 	answers := make(chan *topicsResponse, len(first.brokers))
 	for _, address := range first.brokers {
 		go func() {
-			answer, err := askTopics(limited, own, kafkago.TCP(address), s.cfg.ClientID, s.names)
+			answer, err := s.askTopics(ctx, straggling, own, kafkago.TCP(address), s.names)
 			if err != nil {
 				answer = &topicsResponse{}
 			}

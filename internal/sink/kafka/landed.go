@@ -118,7 +118,7 @@ func (s *Sink) survey(ctx context.Context, from mark) (*tail, error) {
 	s.refresher.refresh(ctx, s.client.Addr, time.Now())
 	// In this order: a broker that leads only since the first answer tells a confirmed end that is not before what it had then (KIP-207).
 	written, err := s.offsets(ctx, atLeader, there)
-	unknown := err != nil && isRefusal(err)
+	unknown := isRefusal(err)
 	if err != nil && !unknown {
 		return nil, err
 	}

@@ -37,17 +37,17 @@ type partitionInfo struct {
 
 // describe asks a broker about topics. The library would answer from its memory, which may be 6 s old, and knows no topic ids.
 func (s *Sink) describe(ctx context.Context, names []string) (map[string]topicInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.cfg.RequestTimeout))
-	defer cancel()
-	answer, err := askTopics(ctx, s.transport, s.client.Addr, s.cfg.ClientID, names)
+	answer, err := s.askTopics(ctx, time.Duration(s.cfg.RequestTimeout), s.transport, s.client.Addr, names)
 	if err != nil {
 		return nil, err
 	}
 	return answer.topics, nil
 }
 
-func askTopics(ctx context.Context, t *kafkago.Transport, addr net.Addr, clientID string, names []string) (*topicsResponse, error) {
-	answer, err := t.RoundTrip(ctx, addr, &topicsRequest{clientID: clientID, names: names})
+func (s *Sink) askTopics(ctx context.Context, within time.Duration, t *kafkago.Transport, addr net.Addr, names []string) (*topicsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	answer, err := t.RoundTrip(ctx, addr, &topicsRequest{clientID: s.cfg.ClientID, names: names})
 	if err != nil {
 		return nil, err
 	}
