@@ -225,6 +225,30 @@ func TestStopTellsWhatTheFullLogHadNoRoomFor(t *testing.T) {
 	})
 }
 
+// TestASmallLogIsNotFullOfWhatIsDone: a sink takes everything at once, and the log holds less than what comes between two checkpoints by time.
+func TestASmallLogIsNotFullOfWhatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &plainSink{}
+		log := spool.NewMemory(spool.MemoryOptions{Bytes: 1536 << 10, Reserve: 16 << 10, Manual: true})
+		log.Commit(1 << 40)
+		if err := runFor(t, s, Feed{Source: loudFeed{}, Mapper: loudFeed{}}, &committing{Memory: log}, time.Minute); err != nil {
+			t.Error(err)
+		}
+		news := 0
+		for _, r := range s.stored {
+			if r.Header.Type == event.ReservationCreated {
+				news++
+			}
+			if strings.Contains(string(r.Data), string(event.CauseSpoolFull)) {
+				t.Fatalf("the log was full at %d records: %s", len(s.stored), r.Data)
+			}
+		}
+		if news < 11_000 {
+			t.Errorf("got %d events, want what two agents were told in a minute", news)
+		}
+	})
+}
+
 // TestALoneEventIsSentAtOnce: what nothing follows must not wait for something to follow.
 func TestALoneEventIsSentAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

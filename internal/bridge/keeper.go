@@ -31,14 +31,16 @@ func (b *Bridge) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := b.heart.log.Skip(b.fleet.announce); err != nil {
-			b.heart.logger.Warn("making room in the log failed, will be tried again", zap.Error(err))
-		}
-		if tells, now := b.heart.tells.Load(), b.heart.now(); tells != kept && now.Sub(at) >= checkpointEvery {
+		// First: nothing is to be skipped, and no intake refused, for want of room that a checkpoint makes.
+		tells, now := b.heart.tells.Load(), b.heart.now()
+		if tells != kept && now.Sub(at) >= checkpointEvery || b.heart.log.Overdue() {
 			at = now
 			if b.checkpoint() {
 				kept = tells
 			}
+		}
+		if err := b.heart.log.Skip(b.fleet.announce); err != nil {
+			b.heart.logger.Warn("making room in the log failed, will be tried again", zap.Error(err))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -231,14 +232,28 @@ func (d *Disk) shrink(name string, left int64, began time.Time) {
 }
 
 // needed is called with state held.
-func (d *Disk) needed(i int, end Pos) bool {
-	if end > d.segments[i].base && d.noted < end {
-		return true
-	}
-	for _, c := range d.cursors {
-		if !c.saves(i) {
-			return true
+func (d *Disk) needed(i int, end Pos) bool { return d.unnoted(i, end) || d.undelivered(i) }
+
+// unnoted reports whether the checkpoint lacks something of segment i. It is called with state held.
+func (d *Disk) unnoted(i int, end Pos) bool { return end > d.segments[i].base && d.noted < end }
+
+// undelivered reports whether a cursor, as it is in its file, is not done with segment i. It is called with state held.
+func (d *Disk) undelivered(i int) bool {
+	return slices.ContainsFunc(d.cursors, func(c *diskCursor) bool { return !c.saves(i) })
+}
+
+// Overdue implements [Log].
+func (d *Disk) Overdue() bool {
+	var stale int64
+	d.state.Lock()
+	for i, s := range d.segments[:max(0, len(d.segments)-1)] {
+		if end, used := s.extent(); d.unnoted(i, end) && !d.undelivered(i) {
+			stale += used
 		}
 	}
-	return false
+	d.state.Unlock()
+	return overdue(stale, d.max) || stale > 0 && d.tight()
 }
+
+// overdue says of which part of the bound a checkpoint should not wait for its time.
+func overdue(stale, bound int64) bool { return stale >= bound/4 }

@@ -361,6 +361,22 @@ func (m *Memory) Checkpoint(save func(io.Writer) error) error {
 	return nil
 }
 
+// Overdue implements Log.
+func (m *Memory) Overdue() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.Manual {
+		return false
+	}
+	var stale int64
+	for _, e := range m.records {
+		if e.open == 0 && e.unsaved == 0 {
+			stale += int64(e.Size())
+		}
+	}
+	return overdue(stale, m.Bytes) || stale > 0 && m.size > m.normal-m.normal/8
+}
+
 // Skip implements Log.
 func (m *Memory) Skip(func([]Skipped) error) error { return nil }
 

@@ -98,6 +98,9 @@ type Log interface {
 	// Checkpoint keeps the views: save writes them, each with the position of its last event, while appending goes on. The checkpoint counts from the moment at
 	// which everything appended before the end of save is durable; until then, and when save or the disk fails, the one before it stays.
 	Checkpoint(save func(io.Writer) error) error
+	// Overdue reports whether the next Checkpoint should not wait for its time: what every sink is done with, and the log keeps only because no checkpoint
+	// is past it, takes a quarter of the bound, or any of a log that has more than seven eighths of the bound in use.
+	Overdue() bool
 	// Room reports whether an intake that was refused should begin again: after ErrFull once an eighth of the bound is free, after ErrStalled once the disk
 	// has taken what was appended.
 	Room() bool

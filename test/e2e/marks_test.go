@@ -111,10 +111,21 @@ type accepted struct {
 	written  []string // since the last fsync
 }
 
-func (a *accepted) open(name string) (err error) {
+// open drops what a life could not write to the end: SIGKILL ends a write between two pages.
+func (a *accepted) open(name string) error {
+	text, err := os.ReadFile(filepath.Clean(name))
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	a.file, err = os.OpenFile(filepath.Clean(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	return err
+	if err != nil {
+		return err
+	}
+	return a.file.Truncate(int64(len(untorn(text))))
 }
+
+// untorn is text without a last line that has no end.
+func untorn(text []byte) []byte { return text[:bytes.LastIndexByte(text, '\n')+1] }
 
 func (a *accepted) append(id string) {
 	a.mu.Lock()

@@ -30,19 +30,23 @@ func (p *process) fill(c spool.Class, n int) (int, error) {
 
 // drain takes and finishes everything, and lets the log forget it.
 func (p *process) drain(sink string) (n int, err error) {
+	if n, err = p.deliver(sink); err != nil {
+		return n, err
+	}
+	return n, errors.Join(views(p.log, ""), p.cursors[sink].Save(nil))
+}
+
+// deliver takes and finishes everything.
+func (p *process) deliver(sink string) (n int, err error) {
 	c := p.cursors[sink]
 	for {
 		records, err := c.Next(100)
-		if err != nil {
+		if err != nil || len(records) == 0 {
 			return n, err
-		}
-		if len(records) == 0 {
-			break
 		}
 		n += len(records)
 		done(c, records)
 	}
-	return n, errors.Join(views(p.log, ""), c.Save(nil))
 }
 
 func checkBounds(f *Fixture) error {
@@ -80,6 +84,35 @@ func checkBounds(f *Fixture) error {
 		return err
 	}
 	return errors.Join(want(less < normal, "a larger reserve leaves room for %d, as many as before (%d)", less, normal), p.log.Close())
+}
+
+func checkOverdue(f *Fixture) error {
+	p, err := f.open("slow", "fast")
+	if err != nil {
+		return err
+	}
+	if _, err := p.fill(spool.Normal, 0); err != nil {
+		return err
+	}
+	for _, sink := range []string{"fast", "slow"} {
+		if p.log.Overdue() {
+			return errors.New("overdue although a sink needs everything")
+		}
+		if _, err := p.deliver(sink); err != nil {
+			return err
+		}
+		if p.log.Overdue() {
+			return errors.New("overdue before it is saved that all is done")
+		}
+		if err := p.cursors[sink].Save(nil); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(want(p.log.Overdue(), "all is done, and a checkpoint not overdue"), want(!p.log.Room(), "there is room without a checkpoint"),
+		views(p.log, "")); err != nil {
+		return err
+	}
+	return errors.Join(want(!p.log.Overdue(), "overdue after a checkpoint"), want(p.log.Room(), "no room after a checkpoint"), p.log.Close())
 }
 
 func checkSkip(f *Fixture) error {

@@ -44,6 +44,7 @@ var Checks = []Check{
 	{"views and what came after", checkRecover},
 	{"alive is the newest in the order of the log", checkAlive},
 	{"bounds", checkBounds},
+	{"a checkpoint is overdue", checkOverdue},
 	{"skip makes room", checkSkip},
 	{"cursors come first, and once", checkOrder},
 	{"close", checkClose},
