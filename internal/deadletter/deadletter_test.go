@@ -62,6 +62,8 @@ func TestRedact(t *testing.T) {
 		"message size exceeds\n maximum allowed":                           "message size exceeds maximum allowed",
 		`bad message {"data":{"phone":"+1555"}}`:                           "bad message <redacted>",
 		`bad message {"data":{"phone":"+15550100 and so on, cut somewhere`: "bad message <redacted>",
+		`[10] Message Size Too Large: {"phone":1}`:                         "code 10: Message Size Too Large: <redacted>",
+		`produce: [87] Invalid Record`:                                     "produce: code 87: Invalid Record",
 		`codes [1,2] and {"a":1} differ`:                                   "codes <redacted> differ",
 		"dial nats://user:secret@host:4222":                                "dial nats://<redacted>@host:4222",
 		"GET https://host/path?token=secret failed":                        "GET https://host/path?<redacted> failed",

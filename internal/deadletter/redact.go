@@ -12,6 +12,7 @@ var unwelcome = []struct {
 	pattern *regexp.Regexp
 	instead string
 }{
+	{regexp.MustCompile(`(^|: )\[(\d{1,3})\] `), "${1}code $2: "},     // what an error of Kafka begins with is none
 	{regexp.MustCompile(`(?s)[{\[].*[}\]]`), "<redacted>"},            // JSON: an event, or a part of one
 	{regexp.MustCompile(`(?s)[{\[].{40,}`), "<redacted>"},             // its beginning
 	{regexp.MustCompile(`\?[^\s"'<>]+`), "?<redacted>"},               // a URL's query

@@ -35,13 +35,9 @@ type partitionInfo struct {
 	replicas int
 }
 
-// describe asks a broker about topics. The library would answer from its memory, which may be 6 s old, and knows no topic ids.
-func (s *Sink) describe(ctx context.Context, names []string) (map[string]topicInfo, error) {
-	answer, err := s.askTopics(ctx, time.Duration(s.cfg.RequestTimeout), s.transport, s.client.Addr, names)
-	if err != nil {
-		return nil, err
-	}
-	return answer.topics, nil
+// describe asks a broker about the sink's topics. The library would answer from its memory, which may be 6 s old, and knows no topic ids.
+func (s *Sink) describe(ctx context.Context) (*topicsResponse, error) {
+	return s.askTopics(ctx, time.Duration(s.cfg.RequestTimeout), s.transport, s.client.Addr, s.names)
 }
 
 func (s *Sink) askTopics(ctx context.Context, within time.Duration, t *kafkago.Transport, addr net.Addr, names []string) (*topicsResponse, error) {

@@ -146,17 +146,17 @@ func (s *Sink) watch(ctx context.Context) {
 		case <-s.look:
 		case <-again.C:
 		}
-		found, err := s.describe(ctx, s.names)
+		answer, err := s.describe(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		s.compare(found, err)
+		s.compare(answer, err)
 		again.Reset(s.lookEvery/2 + time.Duration(retry.Jitter()*float64(s.lookEvery)))
 	}
 }
 
 // compare notes what has changed since the sink was opened. A look that only failed changes nothing: what becomes of the batches says more.
-func (s *Sink) compare(found map[string]topicInfo, err error) {
+func (s *Sink) compare(answer *topicsResponse, err error) {
 	if err != nil {
 		s.metrics.connected.Set(0)
 		return
@@ -165,7 +165,7 @@ func (s *Sink) compare(found map[string]topicInfo, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range s.names {
-		t, opened := found[name], s.counts[name]
+		t, opened := answer.topics[name], s.counts[name]
 		if opened == 0 || s.told {
 			continue // not opened yet, or to be opened again
 		}

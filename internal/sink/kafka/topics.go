@@ -92,27 +92,28 @@ func noTopic(b *sink.Batch) error {
 
 // ensure returns what brokers say of the topics, all of which are there and as they must be; those that are missing are created where that is asked for.
 func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
-	found, err := s.describe(ctx, s.names)
+	answer, err := s.describe(ctx)
 	if err != nil {
 		return nil, classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
 	}
 	var missing []string
 	for _, name := range s.names {
-		if errors.Is(found[name].err, kafkago.UnknownTopicOrPartition) {
+		if errors.Is(answer.topics[name].err, kafkago.UnknownTopicOrPartition) {
 			missing = append(missing, name)
 		}
 	}
 	if len(missing) > 0 {
 		if !s.cfg.Create {
-			return nil, s.missing(missing[0])
+			return nil, s.missing(missing[0], len(answer.brokers))
 		}
 		if err := s.create(ctx, missing); err != nil {
 			return nil, err
 		}
-		if found, err = s.describe(ctx, s.names); err != nil {
+		if answer, err = s.describe(ctx); err != nil {
 			return nil, classify(err).tell("look up topics", toDescribe.on(s.names[0]), err)
 		}
 	}
+	found := answer.topics
 	for _, name := range s.names {
 		if err := found[name].err; err != nil {
 			return nil, classify(err).tell("look up topic "+name, toDescribe.on(name), err)
@@ -129,9 +130,9 @@ func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 	return found, s.verify(ctx, found)
 }
 
-func (s *Sink) missing(name string) error {
+func (s *Sink) missing(name string, brokers int) error {
 	return retry.Reasonf("no_topic", "topic %s does not exist; run: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions %d --replication-factor %d, or set create: true",
-		name, s.cfg.Brokers[0], name, s.cfg.partitions(), cmp.Or(s.cfg.Replication, 3))
+		name, s.cfg.Brokers[0], name, s.cfg.partitions(), cmp.Or(s.cfg.Replication, min(3, brokers)))
 }
 
 // create creates the topics.

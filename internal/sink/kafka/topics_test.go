@@ -28,7 +28,8 @@ func TestTopics(t *testing.T) {
 		says    string
 	}{
 		{"as wanted", []kfake.Opt{many(4)}, func(c *Config) { c.Partitions, c.MaxInFlight = 4, 3 }, nil, "", ""},
-		{"missing", nil, func(*Config) {}, nil, "no_topic", "kafka-topics.sh --bootstrap-server"},
+		{"missing", nil, func(*Config) {}, nil, "no_topic", "--replication-factor 3,"},
+		{"missing, one broker", []kfake.Opt{kfake.NumBrokers(1)}, func(*Config) {}, nil, "no_topic", "--replication-factor 1,"},
 		{"created", nil, func(c *Config) {
 			c.Create, c.Partitions, c.TopicConfig = true, 5, map[string]string{"retention.ms": "1000"}
 		}, nil, "", ""},
@@ -61,7 +62,7 @@ func TestTopics(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, append(tt.options, kfake.NumBrokers(3))...)
+			c := startCluster(t, append([]kfake.Opt{kfake.NumBrokers(3)}, tt.options...)...)
 			if tt.fault != nil {
 				c.Fault(*tt.fault)
 			}
