@@ -41,9 +41,9 @@ func figures() *Figures {
 			KafkaPaced: []run.Round{round("bridge", 10_000, 1, 8, 4), round("limit", 10_000, 1, 4, 2)},
 			KafkaSink:  []run.Round{round("sink", 0, 1, 1, 0), round("writer", 0, 1, 2, 0)},
 			KafkaMoves: []run.Round{moved("sink", 140), moved("franz-go", 300)},
-			Outage: &run.Outage{
+			Outages: []run.Outage{{
 				Rate: 2000, Before: 4, During: 4.5, Backlog: 100, Drain: 8000, Flowing: verify.Report{Events: 7}, Held: verify.Report{Events: 7},
-			},
+			}},
 			Storm: &run.Storm{Sessions: 10_000, Budget: 50, Peak: 50, Dials: 10_000, Seconds: 200, Before: 100, After: 120},
 		},
 		Spool: &spool.Result{Appenders: 256, RecordBytes: 1092, Rounds: []spool.Round{{

@@ -16,16 +16,21 @@ const (
 	outageRate = 2_000.0
 	outageLead = 30 * time.Second
 	outageTail = 45 * time.Second
+	// outageRounds is how many of them: what shares the machine shows in one round as much as the outage does.
+	outageRounds = 3
 	// latencyWindow is what a quantile of the latency is taken of.
 	latencyWindow = 10 * time.Second
 	// drained is when an event has not waited because of an outage.
 	drained = time.Second
 )
 
-// outage is a bridge with two sinks, of which one's broker is killed and comes back.
-func (r *runner) outage() []step {
-	title := fmt.Sprintf("two sinks at %.0f events per second: Kafka is down for %v, NATS is not", outageRate, r.options.Down)
-	return []step{{title, startUp + outageLead + r.options.Down + outageTail, r.measureOutage}}
+// outages are the rounds of a bridge with two sinks, of which one's broker is killed and comes back.
+func (r *runner) outages() (all []step) {
+	for i := range outageRounds {
+		title := fmt.Sprintf("two sinks at %.0f events per second: Kafka is down for %v, NATS is not, round %d", outageRate, r.options.Down, i+1)
+		all = append(all, step{title, startUp + outageLead + r.options.Down + outageTail, r.measureOutage})
+	}
+	return all
 }
 
 func (r *runner) measureOutage(ctx context.Context) (err error) {
@@ -35,7 +40,7 @@ func (r *runner) measureOutage(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	x := &Outage{Rate: outageRate, Calibration: report.Calibrate()}
+	x := Outage{Rate: outageRate, Calibration: report.Calibrate()}
 	base, err := s.ends(ctx)
 	if err != nil {
 		return err
@@ -76,8 +81,8 @@ func (r *runner) measureOutage(ctx context.Context) (err error) {
 	}
 	x.Flowing, x.Held = checks[0].Report(), checks[1].Report()
 	x.judge(stamps, checks[0].Stored(), checks[1].Stored(), killed, started)
-	r.results.Outage = x
-	r.printOutage(x)
+	r.results.Outages = append(r.results.Outages, x)
+	r.printOutage(&x)
 	for _, c := range checks {
 		if err := c.Report().Err(under.promises()); err != nil {
 			return fmt.Errorf("%w; %s", err, trouble)

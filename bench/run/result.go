@@ -32,8 +32,8 @@ type Results struct {
 	// leaders of the topic move.
 	KafkaSink  []Round `json:"kafka_sink,omitempty"`
 	KafkaMoves []Round `json:"kafka_moves,omitempty"`
-	// Outage is what followed when one of two sinks' brokers was down.
-	Outage *Outage `json:"outage,omitempty"`
+	// Outages are rounds of what followed when one of two sinks' brokers was down.
+	Outages []Outage `json:"outages,omitempty"`
 	// NotMeasured says of parts that were asked for why there are no figures of them.
 	NotMeasured map[string]string `json:"not_measured,omitempty"`
 }

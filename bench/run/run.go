@@ -182,7 +182,7 @@ var parts = []part{
 	{name: "kafka-flood", steps: (*runner).kafkaFlood, needs: oneNode, full: true},
 	{name: "kafka-paced", steps: (*runner).kafkaPaced, needs: oneNode, full: true},
 	{name: "kafka-sink", steps: (*runner).kafkaSink, needs: oneNode, full: true},
-	{name: "outage", steps: (*runner).outage, needs: oneNode, full: true},
+	{name: "outage", steps: (*runner).outages, needs: oneNode, full: true},
 	{name: "kafka-move", steps: (*runner).kafkaMove, needs: someKafka, full: true},
 }
 

@@ -116,7 +116,7 @@ func TestSteps(t *testing.T) {
 		return len(steps)
 	}
 	for name, c := range map[string]struct{ got, want int }{
-		"all":            {count(Options{}), 2*2 + 2*2*2 + 1 + 2*2 + 1 + 3*2*2 + 1 + 1 + 2*2},
+		"all":            {count(Options{}), 2*2 + 2*2*2 + 1 + 2*2 + 1 + 3*2*2 + outageRounds + 1 + 2*2},
 		"quick":          {count(Options{Quick: true}), 2*2 + 1*2*2},
 		"with a peer":    {count(Options{Peer: "connect", Only: []string{"flood"}}), 3 * 2},
 		"Kafka floods":   {count(Options{Only: []string{"kafka-flood"}}), 1 + 2*2},
