@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -245,6 +246,32 @@ func TestASmallLogIsNotFullOfWhatIsDone(t *testing.T) {
 		}
 		if news < 11_000 {
 			t.Errorf("got %d events, want what two agents were told in a minute", news)
+		}
+	})
+}
+
+// unkept is a log that is full of what is done, on a disk that takes no checkpoint.
+type unkept struct {
+	*spool.Memory
+	tries int
+}
+
+func (*unkept) Overdue() bool { return true }
+
+func (u *unkept) Checkpoint(func(io.Writer) error) error {
+	u.tries++
+	return errors.New("no space left on device")
+}
+
+// A checkpoint that fails is tried again, with the time between that it always has.
+func TestAFailingCheckpointIsNotHurried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &unkept{Memory: spool.NewMemory(spool.MemoryOptions{})}
+		if err := runFor(t, &plainSink{}, quiet, log, time.Minute); err != nil {
+			t.Error(err)
+		}
+		if log.tries < 5 || log.tries > 8 {
+			t.Errorf("got %d tries in a minute, want one every ten seconds", log.tries)
 		}
 	})
 }

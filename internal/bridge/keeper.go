@@ -24,7 +24,7 @@ const (
 func (b *Bridge) keep(ctx context.Context) {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	kept, at := b.heart.tells.Load(), b.heart.now()
+	kept, at, ok := b.heart.tells.Load(), b.heart.now(), true
 	for {
 		select {
 		case <-tick.C:
@@ -33,9 +33,8 @@ func (b *Bridge) keep(ctx context.Context) {
 		}
 		// First: nothing is to be skipped, and no intake refused, for want of room that a checkpoint makes.
 		tells, now := b.heart.tells.Load(), b.heart.now()
-		if tells != kept && now.Sub(at) >= checkpointEvery || b.heart.log.Overdue() {
-			at = now
-			if b.checkpoint() {
+		if (tells != kept || !ok) && now.Sub(at) >= checkpointEvery || ok && b.heart.log.Overdue() {
+			if at, ok = now, b.checkpoint(); ok {
 				kept = tells
 			}
 		}

@@ -66,6 +66,36 @@ func TestDiskBounds(t *testing.T) {
 	}
 }
 
+// TestDiskLoweredBound: the newest file, which nothing frees before there is a newer one, holds more than a bound that has been lowered.
+func TestDiskLoweredBound(t *testing.T) {
+	dir := t.TempDir()
+	before := Options{Dir: dir, MaxBytes: 128 << 10, segmentBytes: 96 << 10}
+	d := opened(t, before)
+	cursorOf(t, d, "facts", CursorOptions{})
+	add(t, d, 0, 400)
+	if n := len(segmentsIn(t, dir)); n != 1 || d.Status().Used < 40<<10 {
+		t.Fatalf("got %d segments, %+v; want one that is larger than the bound to come", n, d.Status())
+	}
+	closed(t, d)
+	d = opened(t, Options{Dir: dir, MaxBytes: 32 << 10, Reserve: 2 << 10})
+	c := cursorOf(t, d, "facts", CursorOptions{})
+	finish(c, take(t, c))
+	if err := errors.Join(d.Checkpoint(func(io.Writer) error { return nil }), c.Save(nil)); err != nil {
+		t.Fatal(err)
+	}
+	add(t, d, 400, 410)
+	if got := names(take(t, c)); got != count(400, 410) {
+		t.Errorf("got %s", got)
+	}
+	if err := c.Save(nil); err != nil {
+		t.Fatal(err)
+	}
+	if used := d.Status().Used; used > 32<<10 {
+		t.Errorf("%d bytes are held, want the old file gone", used)
+	}
+	closed(t, d)
+}
+
 // scarce is a disk with that much space.
 type scarce struct {
 	Files

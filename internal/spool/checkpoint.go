@@ -232,28 +232,34 @@ func (d *Disk) shrink(name string, left int64, began time.Time) {
 }
 
 // needed is called with state held.
-func (d *Disk) needed(i int, end Pos) bool { return d.unnoted(i, end) || d.undelivered(i) }
+func (d *Disk) needed(i int, end Pos) bool {
+	return d.unnoted(i, end) || slices.ContainsFunc(d.cursors, func(c *diskCursor) bool { return !c.saves(i) })
+}
 
 // unnoted reports whether the checkpoint lacks something of segment i. It is called with state held.
 func (d *Disk) unnoted(i int, end Pos) bool { return end > d.segments[i].base && d.noted < end }
 
-// undelivered reports whether a cursor, as it is in its file, is not done with segment i. It is called with state held.
-func (d *Disk) undelivered(i int) bool {
-	return slices.ContainsFunc(d.cursors, func(c *diskCursor) bool { return !c.saves(i) })
-}
-
 // Overdue implements [Log].
 func (d *Disk) Overdue() bool {
-	var stale int64
-	d.state.Lock()
-	for i, s := range d.segments[:max(0, len(d.segments)-1)] {
-		if end, used := s.extent(); d.unnoted(i, end) && !d.undelivered(i) {
-			stale += used
-		}
-	}
-	d.state.Unlock()
-	return overdue(stale, d.max) || stale > 0 && d.tight()
+	stale := d.stale()
+	d.mu.Lock()
+	normal := d.normal
+	d.mu.Unlock()
+	return overdue(stale, normal) || stale > 0 && d.tight()
 }
 
-// overdue says of which part of the bound a checkpoint should not wait for its time.
-func overdue(stale, bound int64) bool { return stale >= bound/4 }
+// overdue says of how much a checkpoint should not wait for its time.
+func overdue(stale, normal int64) bool { return stale > normal/5 }
+
+// stale is how many bytes the next checkpoint lets go of: it also saves the cursors that are done and have not said so in their files.
+func (d *Disk) stale() (bytes int64) {
+	d.state.Lock()
+	defer d.state.Unlock()
+	for i, s := range d.segments[:max(0, len(d.segments)-1)] {
+		end, used := s.extent()
+		if d.unnoted(i, end) && !slices.ContainsFunc(d.cursors, func(c *diskCursor) bool { return c.holds(i) }) {
+			bytes += used
+		}
+	}
+	return bytes
+}

@@ -385,6 +385,13 @@ func (c *diskCursor) saves(i int) bool {
 	return c.parts[i].saved
 }
 
+// holds reports whether the sink is not done with segment i.
+func (c *diskCursor) holds(i int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parts[i].open > 0
+}
+
 func (c *diskCursor) late() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -374,7 +374,7 @@ func (m *Memory) Overdue() bool {
 			stale += int64(e.Size())
 		}
 	}
-	return overdue(stale, m.Bytes) || stale > 0 && m.size > m.normal-m.normal/8
+	return overdue(stale, m.normal) || stale > 0 && m.size > m.normal-m.normal/8
 }
 
 // Skip implements Log.

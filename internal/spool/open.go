@@ -143,6 +143,13 @@ func (d *Disk) bound() {
 		d.Log.Warn("spool: the disk has less space than the bound; the bound is lowered", zap.Int64("bound", d.MaxBytes), zap.Int64("lowered_to", d.max))
 	}
 	d.segment, d.surge = min(maxSegmentBytes, d.max/8), surge
+	// The newest file stays until there is a newer one. A bound that was lowered to less than it holds would never take what makes one.
+	if n := len(d.segments); n > 0 {
+		if least := d.segments[n-1].used + d.max/2; least > d.max {
+			d.Log.Warn("spool: one file of the log holds more than half of the bound; the bound is raised until the next start", zap.Int64("bound", d.max), zap.Int64("raised_to", least))
+			d.max = least
+		}
+	}
 	if d.segmentBytes > 0 {
 		d.segment, d.surge = d.segmentBytes, math.Inf(1)
 	}

@@ -12,7 +12,7 @@ func (d *Disk) Skip(announce func([]Skipped) error) error {
 		return nil
 	}
 	d.release()
-	if !d.SkipSlowest || !d.tight() {
+	if !d.SkipSlowest || !d.tight() || d.stale() > 0 {
 		return nil
 	}
 	c, p, open := d.slowest()

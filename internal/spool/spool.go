@@ -99,15 +99,15 @@ type Log interface {
 	// which everything appended before the end of save is durable; until then, and when save or the disk fails, the one before it stays.
 	Checkpoint(save func(io.Writer) error) error
 	// Overdue reports whether the next Checkpoint should not wait for its time: what every sink is done with, and the log keeps only because no checkpoint
-	// is past it, takes a quarter of the bound, or any of a log that has more than seven eighths of the bound in use.
+	// is past it, takes a fifth of what Class Normal may use, or anything where more than seven eighths of that are used.
 	Overdue() bool
 	// Room reports whether an intake that was refused should begin again: after ErrFull once an eighth of the bound is free, after ErrStalled once the disk
 	// has taken what was appended.
 	Room() bool
 	// Reserve changes, from now on, how many bytes of the bound only Class Reserve may use.
 	Reserve(bytes int64)
-	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise. Where letting go of what is done is not enough, and the log may
-	// skip: of the oldest segment that a cursor holds, it calls announce with what the slowest cursor has not done there; when that returns nil and what it appended is
+	// Skip makes room where more than seven eighths of the bound are used, and does nothing otherwise. Where letting go of what is done is not enough, no Checkpoint is
+	// overdue that would let go of more, and the log may skip: of the oldest segment that a cursor holds, it calls announce with what the slowest cursor has not done there; when that returns nil and what it appended is
 	// durable, the cursor counts these records as done.
 	Skip(announce func([]Skipped) error) error
 	// Close makes durable what was appended and ends the log; cursors are saved by their owners before.

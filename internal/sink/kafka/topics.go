@@ -132,7 +132,7 @@ func (s *Sink) ensure(ctx context.Context) (map[string]topicInfo, error) {
 
 func (s *Sink) missing(name string, brokers int) error {
 	return retry.Reasonf("no_topic", "topic %s does not exist; run: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions %d --replication-factor %d, or set create: true",
-		name, s.cfg.Brokers[0], name, s.cfg.partitions(), cmp.Or(s.cfg.Replication, min(3, brokers)))
+		name, s.cfg.Brokers[0], name, s.cfg.partitions(), cmp.Or(s.cfg.Replication, max(1, min(3, brokers))))
 }
 
 // create creates the topics.
