@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -89,7 +88,7 @@ func (s *stage) awaitGrowth(ctx context.Context, b broker, base place, n uint64,
 	return s.until(ctx, "the stream has every event", func() (string, bool, error) {
 		stat, err := s.control.Stat(ctx)
 		if err == nil && stat.Error != "" {
-			err = errors.New("generator: " + stat.Error)
+			err = fmt.Errorf("generator: %s; the %s: %s; it wrote:\n%s", stat.Error, s.under.name(), s.under.trouble(ctx), s.program.Tail())
 		}
 		if err != nil {
 			return "", false, err

@@ -211,6 +211,45 @@ func TestDiskNeverSyncsAgain(t *testing.T) {
 	})
 }
 
+// sluggish is a disk that takes its time for everything, and always comes to an end.
+type sluggish struct{ Files }
+
+func (s sluggish) Open(name string, flag int) (File, error) {
+	f, err := s.Files.Open(name, flag)
+	return sluggishFile{f}, err
+}
+
+type sluggishFile struct{ File }
+
+func (f sluggishFile) Sync() error {
+	time.Sleep(patience / 10) // virtual
+	return f.File.Sync()
+}
+
+// TestDiskTakesTurns: a disk that takes one group after the other is not stalled, however many wait for theirs.
+func TestDiskTakesTurns(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := opened(t, Options{Dir: dir, Files: sluggish{OS}, MaxBytes: 1 << 20})
+		cursorOf(t, d, "facts", CursorOptions{})
+		add(t, d, 0, 1)
+		began := time.Now()
+		var all sync.WaitGroup
+		for n := range 2000 {
+			all.Go(func() {
+				if _, err := d.Append(Normal, numbered(n)); err != nil {
+					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took < 2*patience {
+			t.Errorf("all was taken within %v: nobody had to wait for long", took)
+		}
+		closed(t, d)
+	})
+}
+
 func TestDiskStalls(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -67,7 +67,7 @@ const (
 // ErrFull refuses an Append: the bound is reached, or the disk is full. The caller opens a gap of cause spool_full.
 var ErrFull = errors.New("spool is full: the broker has not confirmed enough; raise the bound or look at the sink")
 
-// ErrStalled refuses an Append: the disk did not take what was appended before within a second, or fails. The caller opens a gap of cause
+// ErrStalled refuses an Append: the disk took nothing of what was appended before for a second, or fails. The caller opens a gap of cause
 // disk_stalled.
 var ErrStalled = errors.New("spool is stalled: the disk is too slow or fails")
 
@@ -84,7 +84,7 @@ type Log interface {
 	// record the log holds: load must leave nothing behind when it fails. alive is what Alive was told last; zero: never.
 	Recover(load func(io.Reader) error, fold func(*Record)) (alive time.Time, err error)
 	// Append copies e and returns; it never waits for a sink. What was appended is durable after the next group commit, and is given to cursors
-	// only then. It waits for a slow disk at most a second. Errors: ErrFull, ErrStalled, ErrClosed.
+	// only then. It waits for its turn as long as the disk takes what came before, and at most two seconds for one that takes nothing. Errors: ErrFull, ErrStalled, ErrClosed.
 	Append(c Class, e *event.Encoded) (Pos, error)
 	// AppendFor is Append for one sink alone, by the name of its cursor: all others count the record as done; a name without a cursor is an error. A dead
 	// letter is replayed with it. The views know the event since it was first appended, so Recover does not give it to fold.

@@ -58,7 +58,7 @@ type stage struct {
 
 const (
 	arenaBytes = 1 << 20
-	patience   = time.Second // of Append with a slow disk
+	patience   = time.Second // of Append with a disk that takes nothing
 )
 
 func (s *stage) reserve(bytes int64) {
@@ -110,7 +110,10 @@ func (s *stage) Alive(t time.Time) error {
 
 // admit says whether bytes more may be appended. It waits for room in the stage, letting go of mu.
 func (s *stage) admit(c Class, bytes int64) error {
-	var timeout <-chan time.Time
+	var (
+		timeout *time.Timer
+		seen    uint64 // committed when the timer began: where many wait for their turn, the last of them wait for longer than the disk takes
+	)
 	for {
 		switch held := s.used + s.staged; {
 		case s.ending:
@@ -128,9 +131,8 @@ func (s *stage) admit(c Class, bytes int64) error {
 			return nil
 		}
 		if timeout == nil {
-			t := time.NewTimer(patience)
-			defer t.Stop()
-			timeout = t.C
+			timeout, seen = time.NewTimer(patience), s.committed
+			defer timeout.Stop()
 		}
 		moved := s.movement()
 		s.hasten()
@@ -138,11 +140,13 @@ func (s *stage) admit(c Class, bytes int64) error {
 		select {
 		case <-moved:
 			s.mu.Lock()
-		case <-timeout:
+		case <-timeout.C:
 			s.mu.Lock()
-			if s.open != nil && s.open.bytes+bytes > s.capacity && s.stalled <= s.committed {
+			if s.open != nil && s.open.bytes+bytes > s.capacity && s.stalled <= s.committed && s.committed == seen {
 				s.stalled = s.appended
 			}
+			timeout.Reset(patience)
+			seen = s.committed
 		}
 	}
 }
