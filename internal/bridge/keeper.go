@@ -24,7 +24,7 @@ const (
 func (b *Bridge) keep(ctx context.Context) {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	kept, at, ok := b.heart.tells.Load(), b.heart.now(), true
+	kept, at, failed := b.heart.tells.Load(), b.heart.now(), false
 	for {
 		select {
 		case <-tick.C:
@@ -33,10 +33,9 @@ func (b *Bridge) keep(ctx context.Context) {
 		}
 		// First: nothing is to be skipped, and no intake refused, for want of room that a checkpoint makes.
 		tells, now := b.heart.tells.Load(), b.heart.now()
-		if (tells != kept || !ok) && now.Sub(at) >= checkpointEvery || ok && b.heart.log.Overdue() {
-			if at, ok = now, b.checkpoint(); ok {
-				kept = tells
-			}
+		due := now.Sub(at) >= checkpointEvery && (tells != kept || failed)
+		if due || !failed && b.heart.log.Overdue() { // one that failed is not hurried
+			kept, at, failed = tells, now, !b.checkpoint()
 		}
 		if err := b.heart.log.Skip(b.fleet.announce); err != nil {
 			b.heart.logger.Warn("making room in the log failed, will be tried again", zap.Error(err))

@@ -374,7 +374,7 @@ func (m *Memory) Overdue() bool {
 			stale += int64(e.Size())
 		}
 	}
-	return overdue(stale, m.normal) || stale > 0 && m.size > m.normal-m.normal/8
+	return overdue(stale, m.normal) || stale > 0 && crowded(m.size, m.normal)
 }
 
 // Skip implements Log.
@@ -384,7 +384,7 @@ func (m *Memory) Skip(func([]Skipped) error) error { return nil }
 func (m *Memory) Room() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.size <= m.normal-m.normal/8 {
+	if !crowded(m.size, m.normal) {
 		m.refused = false
 	}
 	return !m.refused

@@ -73,9 +73,9 @@ func covers(r *Record) (from, to event.Instant) {
 // tight reports whether room is to be made.
 func (d *Disk) tight() bool {
 	d.mu.Lock()
-	used := d.used+d.staged > d.normal-d.normal/8 // what Room asks for, or a refused intake would wait beside a log that is not skipped
+	full := crowded(d.used+d.staged, d.normal) // what Room asks for, or a refused intake would wait beside a log that is not skipped
 	d.mu.Unlock()
-	return used || d.scarce()
+	return full || d.scarce()
 }
 
 // scarce reports whether the disk has no room for another segment: it may be full before the bound is reached, and a log that takes nothing at all could not

@@ -316,11 +316,14 @@ func (s *stage) await(entries uint64) error {
 func (s *stage) Room() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used+s.staged <= s.normal-s.normal/8 {
+	if !crowded(s.used+s.staged, s.normal) {
 		s.refused = false
 	}
 	return !s.refused && s.failing == nil && s.stalled <= s.committed
 }
+
+// crowded reports whether less than an eighth is left of what Class Normal may use.
+func crowded(used, normal int64) bool { return used > normal-normal/8 }
 
 // over reports whether the log is closed, or about to be.
 func (s *stage) over() bool {

@@ -26,7 +26,7 @@ func (d *Disk) Status() Status {
 	case s.Failing != "":
 	case d.stalled > d.committed:
 		s.Failing = "stalled"
-	case d.refused && s.Used > d.normal-d.normal/8:
+	case d.refused && crowded(s.Used, d.normal):
 		s.Failing = wordFull
 	}
 	d.mu.Unlock()
