@@ -78,7 +78,7 @@ func TestAStuckSinkHoldsBackOnlyItself(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 
-	before := heap()
+	before := heapInUse()
 	data := make([]byte, size)
 	for n := range events {
 		e := event.Encoded{Header: event.Header{ID: fmt.Sprint(n), PartitionKey: fmt.Sprint(n % 1000), Type: event.TaskUpdated}, Data: data}
@@ -92,7 +92,7 @@ func TestAStuckSinkHoldsBackOnlyItself(t *testing.T) {
 	for free.taken.Load() < events || b.Status().Sinks["free"].Unconfirmed > 0 {
 		runtime.Gosched()
 	}
-	if grown := heap() - before; grown > most {
+	if grown := heapInUse() - before; grown > most {
 		t.Errorf("the heap has grown by %d MiB, want at most %d", grown>>20, most>>20)
 	} else {
 		t.Logf("the heap has grown by %d MiB", grown>>20)
@@ -107,7 +107,7 @@ func TestAStuckSinkHoldsBackOnlyItself(t *testing.T) {
 }
 
 // heap is what is in use after a collection, in bytes.
-func heap() int64 {
+func heapInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"container/heap"
 	"slices"
 	"sync"
 	"time"
@@ -221,25 +222,18 @@ func (l *lane) empty() bool { return l.batch == nil && len(l.queue) == 0 && len(
 
 // retryLater keeps the lane's batch as it is, to be sent again first.
 func (p *publisher) retryLater(l *lane, atLeast time.Duration) {
-	l.retryAt = p.now().Add(max(atLeast, l.backoff.Next(-1, p.rand)))
+	pause := max(atLeast, l.backoff.Next(-1, p.rand))
 	if !l.listed {
-		l.listed = true
-		p.waiting = append(p.waiting, l)
+		l.listed, l.retryAt = true, p.now().Add(pause)
+		heap.Push(&p.waiting, l)
 	}
 }
 
 // wake lists the lanes whose retry is due.
 func (p *publisher) wake() {
-	now := p.now()
-	rest := p.waiting[:0]
-	for _, l := range p.waiting {
-		if now.Before(l.retryAt) {
-			rest = append(rest, l)
-			continue
-		}
-		p.ready = append(p.ready, l)
+	for now := p.now(); len(p.waiting) > 0 && !now.Before(p.waiting[0].retryAt); {
+		p.ready = append(p.ready, heap.Pop(&p.waiting).(*lane))
 	}
-	p.waiting = rest
 }
 
 // next is the time until something is due without a signal.
@@ -251,11 +245,28 @@ func (p *publisher) next() time.Duration {
 			wait = d
 		}
 	}
-	for _, l := range p.waiting {
-		soonest(l.retryAt)
+	if len(p.waiting) > 0 {
+		soonest(p.waiting[0].retryAt)
 	}
 	if p.waits() && p.out == 0 {
 		soonest(p.askAt)
 	}
 	return wait
+}
+
+// retries is a heap of lanes, the one whose retry is due first on top: while the broker is away thousands of them wait, and the publisher looks at them
+// with every step.
+type retries []*lane
+
+func (r retries) Len() int           { return len(r) }
+func (r retries) Less(i, j int) bool { return r[i].retryAt.Before(r[j].retryAt) }
+func (r retries) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *retries) Push(l any)        { *r = append(*r, l.(*lane)) }
+
+func (r *retries) Pop() any {
+	all := *r
+	last := all[len(all)-1]
+	all[len(all)-1] = nil
+	*r = all[:len(all)-1]
+	return last
 }

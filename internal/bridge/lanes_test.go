@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -48,7 +50,7 @@ func TestAnOutageKeepsARecordPerLane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := heap()
+	before := heapInUse()
 	data := make([]byte, size)
 	for n := range events {
 		e := event.Encoded{Header: event.Header{ID: fmt.Sprint(n), PartitionKey: fmt.Sprint(n / perKey), Type: event.TaskUpdated}, Data: data}
@@ -62,7 +64,7 @@ func TestAnOutageKeepsARecordPerLane(t *testing.T) {
 			deliver(t.Context(), b.publishers[0])
 		}
 	}
-	grown := heap() - before
+	grown := heapInUse() - before
 	t.Logf("the heap has grown by %d MiB", grown>>20)
 	if grown > most {
 		t.Errorf("the heap has grown by %d MiB, want at most %d", grown>>20, most>>20)
@@ -113,14 +115,40 @@ func TestAStartWithoutBrokerKeepsARecordPerLane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := heap()
+	before := heapInUse()
 	deliver(t.Context(), b.publishers[0])
-	grown := heap() - before
+	grown := heapInUse() - before
 	t.Logf("the heap has grown by %d MiB", grown>>20)
 	if grown > most {
 		t.Errorf("the heap has grown by %d MiB, want at most %d", grown>>20, most>>20)
 	}
 	if p := b.publishers[0]; len(p.lanes) < events/perKey/2 || !p.starting {
 		t.Errorf("%d lanes have something to send, starting %t", len(p.lanes), p.starting)
+	}
+}
+
+// TestRetriesAreDueOneByOne: of many lanes that wait, those whose time has come are sent, the longest due first, and the publisher sleeps until the next one.
+func TestRetriesAreDueOneByOne(t *testing.T) {
+	now := time.Unix(0, 0)
+	p := &publisher{heart: &heart{}, lanes: map[int]*lane{}, opened: true}
+	p.now, p.rand = func() time.Time { return now }, rand.New(rand.NewPCG(1, 2)).Float64
+	const lanes = 1000
+	for id := range lanes {
+		p.retryLater(p.lane(id), 0)
+	}
+	last := now
+	for woken := 0; woken < lanes; woken += len(p.ready) {
+		p.ready = nil
+		now = now.Add(p.next())
+		p.wake()
+		if len(p.ready) == 0 {
+			t.Fatalf("%d of %d lanes were woken, and when the next was to be due none is", woken, lanes)
+		}
+		for _, l := range p.ready {
+			if l.retryAt.Before(last) || l.retryAt.After(now) {
+				t.Fatalf("lane %d, due at %v, is woken at %v, after one that was due at %v", l.id, l.retryAt, now, last)
+			}
+			last = l.retryAt
+		}
 	}
 }

@@ -30,7 +30,7 @@ type publisher struct {
 
 	lanes   map[int]*lane // those with something queued, out or waiting for a retry
 	ready   []*lane       // with something to send now, in the order in which they became so
-	waiting []*lane       // for the time of their retry
+	waiting retries       // for the time of their retry
 	queued  int           // positions in all lanes
 	held    int           // bytes of data in hand, in all lanes
 	holds   int           // the most of them
