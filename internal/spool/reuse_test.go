@@ -158,6 +158,7 @@ func TestDiskReuseFails(t *testing.T) {
 func TestDiskReusesInHaste(t *testing.T) {
 	dir := t.TempDir()
 	d := opened(t, Options{Dir: dir})
+	closed(t, d) // it would make a spare of the file itself
 	const size = 8 << 10
 	name := segmentName(dir, 7)
 	if err := os.WriteFile(name+tempSuffix, bytes.Repeat([]byte{1}, size), 0o600); err != nil {
