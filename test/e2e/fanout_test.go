@@ -122,7 +122,7 @@ func TestFanOut(t *testing.T) {
 			t.Parallel()
 			people := &outlet{name: "people", broker: newBroker(t, 2*time.Minute), stream: "FACTS", nouns: []string{"agent", "session", "bridge"}}
 			tasks := &outlet{name: "tasks", broker: newBroker(t, shortWindow), stream: "FACTS", nouns: []string{"reservation", "task"}}
-			r := prepare(t, setup{flood: 2 * rate, broker: people.broker})
+			r := prepare(t, setup{flood: brisk, broker: people.broker})
 			r.fanOut(t, people, tasks)
 			r.start(t)
 			r.grow(t, 200)

@@ -17,7 +17,7 @@ const oblivion = 4 * time.Second
 // kafkaCrashes are the points at which the sink could send twice or never.
 var kafkaCrashes = map[point]crash{
 	afterSync:    {after: 100},
-	afterSend:    {after: 200, flood: flood}, // else there are seldom two under way
+	afterSend:    {after: 200, pace: flood}, // else there are seldom two under way
 	beforeAnswer: {after: 300},
 	beforeCursor: {after: 3},
 }
@@ -47,7 +47,7 @@ func testKafkaCrash(t *testing.T, set map[string]string, rest time.Duration) {
 		k := newTopic(t, c, fmt.Sprintf("crash-%d", n))
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			pace := max(how.flood, rate)
+			pace := max(how.pace, rate)
 			m := newKafkaMortal(t, k, pace, rest)
 			for range thorough(6, 1) {
 				m.dies(t, p, how.after+rand.Int64N(how.after+1))

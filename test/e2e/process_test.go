@@ -162,7 +162,7 @@ func newRig(t *testing.T, s setup) *rig {
 func prepare(t *testing.T, s setup) *rig {
 	t.Helper()
 	r := &rig{env: s.env, server: s.broker, topic: s.topic}
-	if s.flood > rate {
+	if s.flood > brisk {
 		floods <- struct{}{}
 		t.Cleanup(func() { <-floods })
 	}
