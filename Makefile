@@ -11,7 +11,7 @@ KAFKA   := -count 1 -p 1 ./internal/testkafka ./internal/sink/kafka
 # The end-to-end tests that do; they wait for most of their time.
 E2EKAFKA := -count 1 -parallel 10 ./test/e2e -run '^TestKafka'
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
-E2E     := -count 1 -timeout 10m -parallel 10
+E2E     := -count 1 -timeout 20m -parallel 10
 # What an event costs on its way, step by step; none of them waits for a disk or a network.
 MICRO   := ^Benchmark(Map|Encode|Append|AppendNext|Lanes|AppendStructured|Render|WholeWay)$$
 UPDATE  ?=
