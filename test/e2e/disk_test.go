@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -121,7 +122,7 @@ var sicknesses = map[string]struct {
 	"fsync fails":           {fails: true},
 	"fsync is slow":         {},
 	"fsync fails, strace":   {fails: true, inject: "fdatasync:error=EIO"},
-	"fsync is slow, strace": {inject: "fdatasync:delay_exit=10000000"},
+	"fsync is slow, strace": {inject: fmt.Sprintf("fdatasync:delay_exit=%d", slow.Microseconds())},
 }
 
 // TestSickDisk: while the disk does not take what is written, nothing is accepted, the sessions stay, and the gaps say why; once it does, all recovers
@@ -149,7 +150,8 @@ func TestSickDisk(t *testing.T) {
 			} else {
 				end = m.trouble(t, d.fails)
 			}
-			m.grow(t, 7*pace)
+			until(t, "every agent has a gap", func() bool { return strings.Count(m.bridge.stderr.String(), `"cause":"disk_stalled"`) >= agents })
+			m.grow(t, pace)
 			landed := m.stored(t)
 			accepted := map[string]bool{}
 			for _, id := range m.known(t) {
@@ -178,7 +180,9 @@ func (m *mortal) trouble(t *testing.T, fails bool) (end func()) {
 	if fails {
 		what = failing
 	}
-	write(t, filepath.Dir(m.life.Trouble), filepath.Base(m.life.Trouble), what)
+	if err := os.Rename(write(t, t.TempDir(), "trouble", what), m.life.Trouble); err != nil { // whole, or it would be of the other kind for a moment
+		t.Fatal(err)
+	}
 	return func() {
 		if err := os.Remove(m.life.Trouble); err != nil {
 			t.Fatal(err)

@@ -266,7 +266,7 @@ func (s segment) Sync() error {
 // failing is what the file Trouble of a life holds where its disk fails; else it is slow: slower than a stage takes to fill up.
 const (
 	failing = "failing"
-	slow    = 10 * time.Second
+	slow    = 20 * time.Second
 )
 
 func (s segment) sync() error {
