@@ -1,6 +1,7 @@
 # Building and testing need Go and nothing else. `make lint` also builds its tools, pinned in tools/go.mod.
 
 GO      ?= go
+GOTEST  ?= $(GO) test
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 DEMO    ?=
 TEST    ?=
@@ -11,7 +12,7 @@ KAFKA   := -count 1 -p 1 ./internal/testkafka ./internal/sink/kafka
 # The end-to-end tests that do; they wait for most of their time.
 E2EKAFKA := -count 1 -parallel 10 ./test/e2e -run '^TestKafka'
 # Never from the cache, which does not know that these tests build a program; they wait for most of their time.
-E2E     := -count 1 -timeout 20m -parallel 10
+E2E     := -count 1 -timeout 15m -parallel 10
 # What an event costs on its way, step by step; none of them waits for a disk or a network.
 MICRO   := ^Benchmark(Map|Encode|Append|AppendNext|Lanes|AppendStructured|Render|WholeWay)$$
 UPDATE  ?=
@@ -30,24 +31,24 @@ demo: build ## Run everything on this machine and judge it; options: make demo D
 
 test: ## Run go vet and all tests but the long end-to-end ones; options of go test: make test TEST=-v
 	$(GO) vet ./...
-	$(GO) test -timeout 10m -parallel 4 $(TEST) $$($(GO) list ./... | grep -v /test/e2e)
-	$(GO) test -short $(E2E) $(TEST) ./test/e2e
+	$(GOTEST) -timeout 10m -parallel 4 $(TEST) $$($(GO) list ./... | grep -v /test/e2e)
+	$(GOTEST) -short $(E2E) $(TEST) ./test/e2e
 
 e2e: ## Run all end-to-end tests: every fault of the vendor, crashes, failing disks, a thousand sessions (minutes, 4096 file descriptors)
-	$(GO) test $(E2E) $(TEST) ./test/e2e
+	$(GOTEST) $(E2E) $(TEST) ./test/e2e
 
 kafka: ## Run the tests against a real Apache Kafka of one broker; the first run fetches it, and needs Java and Maven (three to four minutes)
 	scripts/kafka fetch
-	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(KAFKA)
-	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GO) test -timeout 10m $(TEST) $(E2EKAFKA)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GOTEST) -timeout 10m $(TEST) $(KAFKA)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" $(GOTEST) -timeout 10m $(TEST) $(E2EKAFKA)
 
 verify: ## Run the end-to-end tests with those that take minutes, those against three Kafka brokers, and 10,000 seeds of the bridge's simulation and of the log's crashes; others: make verify RUNS=100000
-	$(GO) test -count 1 -timeout 60m -parallel 10 $(TEST) ./test/e2e -e2e.verify
+	$(GOTEST) -count 1 -timeout 60m -parallel 10 $(TEST) ./test/e2e -e2e.verify
 	scripts/kafka fetch
-	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GO) test -timeout 60m $(TEST) $(KAFKA)
-	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GO) test -timeout 60m $(TEST) $(E2EKAFKA) -e2e.verify
-	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
-	$(GO) test -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GOTEST) -timeout 60m $(TEST) $(KAFKA)
+	BRIDGE_TEST_KAFKA="$$(scripts/kafka home)" BRIDGE_TEST_KAFKA_NODES=3 $(GOTEST) -timeout 60m $(TEST) $(E2EKAFKA) -e2e.verify
+	$(GOTEST) -count 1 -timeout 0 $(TEST) ./internal/bridge -run '^TestSimulation$$' -sim.runs $(RUNS)
+	$(GOTEST) -count 1 -timeout 0 $(TEST) ./internal/spool -run 'DiskModel|DiskPowerCut' -spool.runs $(RUNS)
 
 bench-micro: ## Run the micro-benchmarks beside the committed figures (2 minutes); keep new ones: make bench-micro UPDATE=1
 	mkdir -p bin

@@ -106,7 +106,7 @@ func TestAStuckSinkHoldsBackOnlyItself(t *testing.T) {
 	}
 }
 
-// heap is what is in use after a collection, in bytes.
+// heapInUse is what is in use after a collection, in bytes.
 func heapInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -222,11 +222,8 @@ func (l *lane) empty() bool { return l.batch == nil && len(l.queue) == 0 && len(
 
 // retryLater keeps the lane's batch as it is, to be sent again first.
 func (p *publisher) retryLater(l *lane, atLeast time.Duration) {
-	pause := max(atLeast, l.backoff.Next(-1, p.rand))
-	if !l.listed {
-		l.listed, l.retryAt = true, p.now().Add(pause)
-		heap.Push(&p.waiting, l)
-	}
+	l.listed, l.retryAt = true, p.now().Add(max(atLeast, l.backoff.Next(-1, p.rand)))
+	heap.Push(&p.waiting, l)
 }
 
 // wake lists the lanes whose retry is due.

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -60,10 +59,14 @@ func TestFullDisk(t *testing.T) {
 				verify(t)
 			}
 			t.Parallel()
+			pace := flood
+			if f.gaps > 1 {
+				pace = torrent
+			}
 			dir := small(t)
 			b := newBroker(t, shortWindow)
-			r := newRig(t, setup{flood: flood, broker: b, more: fmt.Sprintf("spool: {dir: %q, full: %s}", filepath.Join(dir, "spool"), f.policy)})
-			r.grow(t, flood)
+			r := newRig(t, setup{flood: float64(pace), broker: b, more: fmt.Sprintf("spool: {dir: %q, full: %s}", filepath.Join(dir, "spool"), f.policy)})
+			r.grow(t, pace)
 			before := r.state(t)
 			b.kill(t)
 			began := time.Now()
@@ -72,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			s := scenario{cause: event.CauseSpoolFull, gaps: 1000, faults: []fault{{}}}
 			until(t, "the log is full, and says so of everybody", func() bool { return r.metric(t, `taskbridge_gaps_total{cause="spool_full"}`) >= float64(f.gaps*agents) })
-			r.grow(t, 5*flood)
+			r.grow(t, 5*pace)
 			if err := untouched(before, r.state(t)); err != nil {
 				t.Error(err)
 			}
@@ -150,8 +153,10 @@ func TestSickDisk(t *testing.T) {
 			} else {
 				end = m.trouble(t, d.fails)
 			}
-			until(t, "every agent has a gap", func() bool { return strings.Count(m.bridge.stderr.String(), `"cause":"disk_stalled"`) >= agents })
-			m.grow(t, pace)
+			for _, agent := range m.vendor.Workers {
+				m.bridge.stderr.wait(t, `"msg":"gap opened","agent":"`+agent+`","feed":"live","cause":"disk_stalled"`)
+			}
+			m.grow(t, 7*pace)
 			landed := m.stored(t)
 			accepted := map[string]bool{}
 			for _, id := range m.known(t) {

@@ -37,7 +37,7 @@ var kafkaFaults = map[string]kafkaFault{
 			leader := c.Leaders(t, r.topic.name)[0]
 			c.Kill(t, leader)
 			meanwhile()
-			r.grow(t, flood)
+			r.grow(t, torrent)
 			c.Start(t, leader)
 			r.grow(t, rate)
 		}
@@ -66,7 +66,7 @@ var kafkaFaults = map[string]kafkaFault{
 		}
 		r.bridge.stderr.wait(t, `"reason":`)
 		meanwhile()
-		r.grow(t, flood)
+		r.grow(t, torrent)
 		for node := 1; node <= 3; node++ {
 			if node != leader {
 				c.Start(t, node)
@@ -78,7 +78,7 @@ var kafkaFaults = map[string]kafkaFault{
 		c.Stop(t, 3)
 		r.bridge.stderr.wait(t, `"reason":"replicas"`) // NOT_ENOUGH_REPLICAS (19)
 		meanwhile()
-		r.grow(t, flood)
+		r.grow(t, torrent)
 		c.Start(t, 2)
 		c.Start(t, 3)
 	},
@@ -91,10 +91,10 @@ func TestKafkaCluster(t *testing.T) {
 	for name, strike := range kafkaFaults {
 		k := newTopic(t, c, "cluster-"+strings.ReplaceAll(name, " ", "-"))
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, setup{flood: flood / 2, topic: k})
-			r.grow(t, flood)
+			r := newRig(t, setup{flood: torrent / 2, topic: k})
+			r.grow(t, torrent)
 			strike(t, c, r, func() {})
-			r.grow(t, flood)
+			r.grow(t, torrent)
 			r.settle(t, scenario{})
 		})
 	}
@@ -110,8 +110,8 @@ func TestKafkaClusterCrash(t *testing.T) {
 		}
 		k := newTopic(t, c, "crash-"+strings.ReplaceAll(name, " ", "-"))
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, setup{flood: flood / 2, topic: k})
-			r.grow(t, flood)
+			r := newRig(t, setup{flood: torrent / 2, topic: k})
+			r.grow(t, torrent)
 			s := scenario{cause: event.CauseCrash}
 			strike(t, c, r, func() {
 				began := time.Now()
@@ -121,7 +121,7 @@ func TestKafkaClusterCrash(t *testing.T) {
 				s.faults, s.lasted = append(s.faults, fault{}), max(s.lasted, time.Since(began))
 			})
 			r.healed(t, s)
-			r.grow(t, flood) // beyond the gaps, where the judge's own control takes events away
+			r.grow(t, torrent) // beyond the gaps, where the judge's own control takes events away
 			r.settle(t, s)
 		})
 	}

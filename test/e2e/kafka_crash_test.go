@@ -17,7 +17,7 @@ const oblivion = 4 * time.Second
 // kafkaCrashes are the points at which the sink could send twice or never.
 var kafkaCrashes = map[point]crash{
 	afterSync:    {after: 100},
-	afterSend:    {after: 200, pace: flood}, // else there are seldom two under way
+	afterSend:    {after: 200, pace: torrent}, // else there are seldom two under way
 	beforeAnswer: {after: 300},
 	beforeCursor: {after: 3},
 }

@@ -95,25 +95,25 @@ func TestKafka(t *testing.T) {
 const freeze = 15 * time.Second
 
 func testKafkaKilled(t *testing.T, c *testkafka.Cluster) {
-	r := newRig(t, setup{flood: flood, topic: newTopic(t, c, "killed")})
+	r := newRig(t, setup{flood: torrent, topic: newTopic(t, c, "killed")})
 	for range thorough(10, 2) {
-		r.grow(t, 2*flood)
+		r.grow(t, 2*torrent)
 		c.Kill(t, 1)
-		r.grow(t, flood)
+		r.grow(t, torrent)
 		c.Start(t, 1)
 	}
-	r.grow(t, flood)
+	r.grow(t, torrent)
 	r.settle(t, scenario{})
 }
 
 func testKafkaPaused(t *testing.T, c *testkafka.Cluster) {
-	r := newRig(t, setup{flood: flood, topic: newTopic(t, c, "paused")})
+	r := newRig(t, setup{flood: torrent, topic: newTopic(t, c, "paused")})
 	for range thorough(3, 1) {
-		r.grow(t, flood)
+		r.grow(t, torrent)
 		c.Pause(t, 1)
 		<-time.After(thorough(freeze, 4*time.Second))
 		c.Continue(t, 1)
-		r.grow(t, flood)
+		r.grow(t, torrent)
 	}
 	r.settle(t, scenario{})
 }

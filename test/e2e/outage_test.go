@@ -8,8 +8,11 @@ import (
 	"github.com/taskbridge/taskbridge/internal/ledger"
 )
 
-// flood is as many events per second as two cores bear together with everything else that runs there.
-const flood = 400
+// flood is as many events per second as two slow cores bear together with everything else that runs there; torrent is for tests with fewer beside them.
+const (
+	flood   = 400
+	torrent = 2 * flood
+)
 
 // outages are absences of the broker that are longer than its duplicate window: what was stored and not confirmed before, it would store again.
 var outages = map[string]struct {
