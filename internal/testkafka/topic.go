@@ -14,7 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// CreateTopic returns when every node that answers knows all leaders. Settings are those of a topic, such as max.message.bytes.
+// CreateTopic returns when every node that answers knows all leaders, and these know it themselves. Settings are those of a topic, such as max.message.bytes.
 func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int, settings map[string]string) {
 	t.Helper()
 	config := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: -1} // the cluster's default
@@ -29,6 +29,7 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int, settin
 		return answer.Errors[topic]
 	})
 	attempt(t, "see "+topic, func(ctx context.Context) error { return c.everywhere(ctx, topic, partitions) })
+	c.EndOffsets(t, topic) // a leader is known before it knows it itself
 }
 
 // AddPartitions makes them so many, and returns when every node that answers knows all leaders.
@@ -44,6 +45,7 @@ func (c *Cluster) AddPartitions(t testing.TB, topic string, partitions int) {
 		return answer.Errors[topic]
 	})
 	attempt(t, "see partitions of "+topic, func(ctx context.Context) error { return c.everywhere(ctx, topic, partitions) })
+	c.EndOffsets(t, topic)
 }
 
 // DeleteTopic returns when every node that answers has forgotten it.
