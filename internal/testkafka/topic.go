@@ -32,7 +32,7 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int, settin
 	c.EndOffsets(t, topic) // a leader is known before it knows it itself
 }
 
-// AddPartitions makes them so many, and returns when every node that answers knows all leaders.
+// AddPartitions makes them so many, and returns when every node that answers knows all leaders, and these know it themselves.
 func (c *Cluster) AddPartitions(t testing.TB, topic string, partitions int) {
 	t.Helper()
 	attempt(t, "add partitions to "+topic, func(ctx context.Context) error {

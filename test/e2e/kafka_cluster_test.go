@@ -91,7 +91,7 @@ func TestKafkaCluster(t *testing.T) {
 	for name, strike := range kafkaFaults {
 		k := newTopic(t, c, "cluster-"+strings.ReplaceAll(name, " ", "-"))
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, setup{flood: torrent / 2, topic: k})
+			r := newRig(t, setup{flood: flood, topic: k})
 			r.grow(t, torrent)
 			strike(t, c, r, func() {})
 			r.grow(t, torrent)
@@ -110,7 +110,7 @@ func TestKafkaClusterCrash(t *testing.T) {
 		}
 		k := newTopic(t, c, "crash-"+strings.ReplaceAll(name, " ", "-"))
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, setup{flood: torrent / 2, topic: k})
+			r := newRig(t, setup{flood: flood, topic: k})
 			r.grow(t, torrent)
 			s := scenario{cause: event.CauseCrash}
 			strike(t, c, r, func() {
