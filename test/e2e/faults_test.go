@@ -108,6 +108,9 @@ func TestFaults(t *testing.T) {
 // settle ends the run and judges it. Where it was in order, the judge must see what then is damaged.
 func (r *rig) settle(t *testing.T, s scenario) {
 	t.Helper()
+	if s.unfair == nil {
+		r.ample(t)
+	}
 	v, entries, landed := r.judged(t, s)
 	t.Logf("%+v", v)
 	if err := v.Err(); (err != nil) != (s.unfair != nil) || s.unfair != nil && !s.unfair(v) {

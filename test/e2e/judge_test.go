@@ -72,15 +72,29 @@ func count(landed []ledger.Landed, typ event.Type) (n int) {
 	return n
 }
 
+// ample returns once so much was told outside of gaps that the judge's own control has something to take away.
+func (r *rig) ample(t *testing.T) {
+	t.Helper()
+	until(t, "enough is told outside of gaps for the judge's own control", func() bool {
+		nothing := slices.DeleteFunc(r.stored(t), fromSocket)
+		return judge(r.ledger(t), nothing, time.Now(), scenario{}).Missing >= rate
+	})
+}
+
+// fromSocket tells the vendor's facts, as a socket brought them.
+func fromSocket(l ledger.Landed) bool {
+	return l.Event.Origin == event.OriginSocket && l.Event.Type.Noun() != "bridge"
+}
+
 // control damages the evidence of a run that was in order: the judge must then see it, and nothing else.
 func control(t *testing.T, entries []ledger.Entry, landed []ledger.Landed) {
 	t.Helper()
 	// Of several partitions, what was read last is not what was stored last.
-	end := slices.MaxFunc(landed, func(a, b ledger.Landed) int { return a.Stored.Compare(b.Stored) }).Stored.Add(-time.Second)
+	end := slices.MaxFunc(landed, func(a, b ledger.Landed) int { return a.Stored.Compare(b.Stored) }).Stored
 	last := slices.MaxFunc(landed, func(a, b ledger.Landed) int { return cmp.Compare(a.Sequence, b.Sequence) }).Sequence
-	var facts []int // of the vendor's, as a socket brought them
+	var facts []int
 	for i, l := range landed {
-		if l.Event.Origin == event.OriginSocket && l.Event.Type.Noun() != "bridge" {
+		if fromSocket(l) {
 			facts = append(facts, i)
 		}
 	}

@@ -124,7 +124,6 @@ func (r *rig) tried(t *testing.T) (at []time.Time) {
 func (r *rig) granted(t *testing.T) {
 	t.Helper()
 	until(t, "the sink delivers", func() bool { return !strings.Contains(r.ready(t), `"sink_`) })
-	r.grow(t, 4*rate) // beyond the gaps of a restart, where the judge's own control takes events away
 }
 
 // login is a way in that leads nowhere, what is said of it, and the right one. Where only a file is changed, the bridge takes that up as it runs.

@@ -121,7 +121,6 @@ func TestKafkaClusterCrash(t *testing.T) {
 				s.faults, s.lasted = append(s.faults, fault{}), max(s.lasted, time.Since(began))
 			})
 			r.healed(t, s)
-			r.grow(t, torrent) // beyond the gaps, where the judge's own control takes events away
 			r.settle(t, s)
 		})
 	}

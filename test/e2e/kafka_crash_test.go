@@ -53,7 +53,6 @@ func testKafkaCrash(t *testing.T, set map[string]string, rest time.Duration) {
 				m.dies(t, p, how.after+rand.Int64N(how.after+1))
 			}
 			m.lives(t)
-			m.grow(t, int(2*pace)) // beyond the gaps, where the judge's own control takes events away
 			m.delivered(t)
 		})
 	}

@@ -108,7 +108,6 @@ type accepted struct {
 
 	mu       sync.Mutex
 	appended []string
-	written  []string // since the last fsync
 }
 
 // open drops what a life could not write to the end: SIGKILL ends a write between two pages.
@@ -140,44 +139,36 @@ func (a *accepted) refused() {
 	a.appended = a.appended[:len(a.appended)-1]
 }
 
-func (a *accepted) wrote(b []byte) {
+// found takes what b holds from what was appended.
+func (a *accepted) found(b []byte) (ids []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for len(a.appended) > 0 {
 		id := a.appended[0]
 		i := bytes.Index(b, []byte(id))
 		if i < 0 {
-			return
+			break
 		}
 		b = b[i+len(id):]
 		a.appended = a.appended[1:]
-		a.written = append(a.written, id)
+		ids = append(ids, id)
 	}
+	return ids
 }
 
-func (a *accepted) pending() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.written) > 0
-}
-
-func (a *accepted) synced() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.written) == 0 {
+func (a *accepted) durable(ids []string) error {
+	if len(ids) == 0 {
 		return nil
 	}
-	_, err := a.file.WriteString(strings.Join(a.written, "\n") + "\n")
-	a.written = nil
+	_, err := a.file.WriteString(strings.Join(ids, "\n") + "\n")
 	return err
 }
 
-// failed: what was written will be written again.
-func (a *accepted) failed() {
+// lost takes back what will be written again.
+func (a *accepted) lost(ids []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.appended = append(a.written, a.appended...)
-	a.written = nil
+	a.appended = append(ids, a.appended...)
 }
 
 // files are the log's.
@@ -196,7 +187,7 @@ func (f files) Open(name string, flag int) (spool.File, error) {
 	if err != nil || !isSegment(name) && !isIdle(name) {
 		return file, err
 	}
-	return segment{file, f.life}, nil
+	return &segment{File: file, life: f.life}, nil
 }
 
 func (f files) Rename(from, to string) error {
@@ -227,40 +218,48 @@ func (f files) Remove(name string) error {
 	return f.removing(func() error { return f.Files.Remove(name) })
 }
 
+// segment is a file of the log. The next one is made, and synced, while records are written to the one before: what is durable is known file by file.
 type segment struct {
 	spool.File
 	*life
+	written []string // since the last fsync; one goroutine at a time writes and syncs a file
 }
 
-func (s segment) WriteAt(b []byte, off int64) (int, error) {
+func (s *segment) WriteAt(b []byte, off int64) (int, error) {
 	if off == 0 && b[0] != 0 { // its header; the zeros that come first are written beforehand
 		s.pass(midRoll)
 	}
 	n, err := s.File.WriteAt(b, off)
 	if err != nil {
-		s.accepted.failed()
+		s.failed()
 		return n, err
 	}
-	s.accepted.wrote(b)
+	s.written = append(s.written, s.accepted.found(b)...)
 	return n, nil
 }
 
-func (s segment) Sync() error {
-	holds := s.accepted.pending()
+func (s *segment) Sync() error {
+	holds := len(s.written) > 0
 	if holds {
 		s.pass(beforeSync)
 	}
 	if err := s.sync(); err != nil {
-		s.accepted.failed()
+		s.failed()
 		return err
 	}
-	if err := s.accepted.synced(); err != nil {
+	if err := s.accepted.durable(s.written); err != nil {
 		return err
 	}
+	s.written = nil
 	if holds {
 		s.pass(afterSync)
 	}
 	return nil
+}
+
+func (s *segment) failed() {
+	s.accepted.lost(s.written)
+	s.written = nil
 }
 
 // failing is what the file Trouble of a life holds where its disk fails; else it is slow: slower than a stage takes to fill up.
@@ -269,7 +268,7 @@ const (
 	slow    = 20 * time.Second
 )
 
-func (s segment) sync() error {
+func (s *segment) sync() error {
 	if what, err := os.ReadFile(s.Trouble); err == nil {
 		if string(what) == failing {
 			return syscall.EIO

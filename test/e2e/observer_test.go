@@ -28,9 +28,10 @@ func TestObserverControl(t *testing.T) {
 		}
 		if name == "stands for presence" { // the last of its worker's sockets is gone
 			r.stop(t)
+			_ = conn.Close()
 		}
-		_ = conn.Close()
 		until(t, "it is seen that a client "+name, func() bool { return r.state(t).OnlyObserved() != nil })
+		_ = conn.Close() // not before: frames that it has not read make that a reset, which destroys what it has written
 	}
 }
 
