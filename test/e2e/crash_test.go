@@ -69,6 +69,7 @@ func prepareMortal(t *testing.T, s setup, rest time.Duration) *mortal {
 	dir := t.TempDir()
 	m := &mortal{rig: prepare(t, s), rest: rest}
 	m.life.Vendor = m.vendor
+	m.life.MaxBytes = 32 << 20
 	m.life.Spool, m.life.Accepted = filepath.Join(dir, "spool"), filepath.Join(dir, "accepted")
 	m.scenario.cause = event.CauseCrash
 	return m
@@ -129,7 +130,7 @@ func (m *mortal) verdict(t *testing.T, p point, after int64) ledger.Verdict {
 	t.Helper()
 	m.dies(t, p, after)
 	m.lives(t)
-	v, _, _ := m.judged(t, scenario{faults: m.scenario.faults, lasted: m.scenario.lasted, unfair: func(ledger.Verdict) bool { return true }})
+	v, _ := m.judged(t, scenario{faults: m.scenario.faults, lasted: m.scenario.lasted, unfair: func(ledger.Verdict) bool { return true }})
 	t.Logf("%+v", v)
 	m.stop(t)
 	return v

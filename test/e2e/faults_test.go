@@ -111,14 +111,14 @@ func (r *rig) settle(t *testing.T, s scenario) {
 	if s.unfair == nil {
 		r.ample(t)
 	}
-	v, entries, landed := r.judged(t, s)
+	v, e := r.judged(t, s)
 	t.Logf("%+v", v)
 	if err := v.Err(); (err != nil) != (s.unfair != nil) || s.unfair != nil && !s.unfair(v) {
 		t.Errorf("%+v: %v", v, err)
 	}
-	s.told(t, landed)
+	s.told(t, e.landed)
 	if s.unfair == nil {
-		control(t, entries, landed)
+		e.control(t)
 	}
 	r.stop(t)
 }

@@ -10,37 +10,45 @@ import (
 	"github.com/taskbridge/taskbridge/internal/ledger"
 )
 
-// judged waits until everything that was told has landed, or had ample time to, and judges. The ledger is read last, so that nothing on the stream can
-// be unknown to it.
-func (r *rig) judged(t *testing.T, s scenario) (v ledger.Verdict, entries []ledger.Entry, landed []ledger.Landed) {
+// evidence is what was told and what landed of it, judged by what was told until end.
+type evidence struct {
+	entries []ledger.Entry
+	landed  []ledger.Landed
+	end     time.Time
+}
+
+// judged waits until everything that was told until now has landed, or had ample time to, and judges. The ledger is read last, so that nothing on the
+// stream can be unknown to it.
+func (r *rig) judged(t *testing.T, s scenario) (v ledger.Verdict, e evidence) {
 	t.Helper()
 	if r.inside != nil {
 		r.inside.StopWorkload()
 	}
-	end := time.Now()
-	for deadline := end.Add(patience); ; {
-		landed = r.stored(t)
-		entries = r.ledger(t)
-		v = judge(entries, landed, end, s)
-		if v.Missing == 0 || s.unfair != nil && time.Since(end) > 2*time.Second || time.Now().After(deadline) {
-			return v, entries, landed
+	e.end = time.Now()
+	for deadline := e.end.Add(patience); ; {
+		e.landed = r.stored(t)
+		e.entries = r.ledger(t)
+		v = e.judge(s)
+		if v.Missing == 0 || s.unfair != nil && time.Since(e.end) > 2*time.Second || time.Now().After(deadline) {
+			return v, e
 		}
-		<-time.After(min(max(time.Since(end)/10, 200*time.Millisecond), time.Second))
+		<-time.After(min(max(time.Since(e.end)/10, 200*time.Millisecond), time.Second))
 	}
 }
 
-func judge(entries []ledger.Entry, landed []ledger.Landed, end time.Time, s scenario) ledger.Verdict {
+// judge takes of the scenario what explains gaps.
+func (e evidence) judge(s scenario) ledger.Verdict {
 	j := ledger.NewJudge(ledger.Bounds{Sessions: agents, SilenceLimit: 3 * time.Second, DialBudget: 50})
 	for range s.faults {
 		j.Fault(ledger.Fault{Lasted: s.lasted})
 	}
-	for _, e := range entries {
-		j.Emit(e)
+	for _, entry := range e.entries {
+		j.Emit(entry)
 	}
-	for _, l := range landed {
+	for _, l := range e.landed {
 		j.Land(l)
 	}
-	return j.Verdict(end)
+	return j.Verdict(e.end)
 }
 
 // told checks what the bridge has told of itself.
@@ -76,8 +84,8 @@ func count(landed []ledger.Landed, typ event.Type) (n int) {
 func (r *rig) ample(t *testing.T) {
 	t.Helper()
 	until(t, "enough is told outside of gaps for the judge's own control", func() bool {
-		nothing := slices.DeleteFunc(r.stored(t), fromSocket)
-		return judge(r.ledger(t), nothing, time.Now(), scenario{}).Missing >= rate
+		e := evidence{landed: slices.DeleteFunc(r.stored(t), fromSocket), entries: r.ledger(t), end: time.Now()}
+		return e.judge(scenario{}).Missing >= rate
 	})
 }
 
@@ -87,42 +95,42 @@ func fromSocket(l ledger.Landed) bool {
 }
 
 // control damages the evidence of a run that was in order: the judge must then see it, and nothing else.
-func control(t *testing.T, entries []ledger.Entry, landed []ledger.Landed) {
+func (e evidence) control(t *testing.T) {
 	t.Helper()
-	// Of several partitions, what was read last is not what was stored last.
-	end := slices.MaxFunc(landed, func(a, b ledger.Landed) int { return a.Stored.Compare(b.Stored) }).Stored
-	last := slices.MaxFunc(landed, func(a, b ledger.Landed) int { return cmp.Compare(a.Sequence, b.Sequence) }).Sequence
+	damaged := func(landed []ledger.Landed) ledger.Verdict {
+		return evidence{e.entries, landed, e.end}.judge(scenario{})
+	}
 	var facts []int
-	for i, l := range landed {
+	for i, l := range e.landed {
 		if fromSocket(l) {
 			facts = append(facts, i)
 		}
 	}
-	lost := slices.Clone(landed)
+	lost := slices.Clone(e.landed)
 	for k := len(facts) - 1; k >= 0; k -= 10 {
 		lost = slices.Delete(lost, facts[k], facts[k]+1)
 	}
-	if v := judge(entries, lost, end, scenario{}); v.Missing == 0 || v.Duplicates+v.OutOfOrder+v.Invented > 0 {
+	if v := damaged(lost); v.Missing == 0 || v.Duplicates+v.OutOfOrder+v.Invented > 0 {
 		t.Errorf("a tenth of the events taken away: got %+v", v)
 	}
-	twice := landed[facts[0]]
-	twice.Sequence = last + 1
-	if v := judge(entries, append(slices.Clone(landed), twice), end, scenario{}); v.Duplicates != 1 || v.Missing+v.OutOfOrder+v.Invented > 0 {
+	twice := e.landed[facts[0]]
+	twice.Sequence = 1 + slices.MaxFunc(e.landed, func(a, b ledger.Landed) int { return cmp.Compare(a.Sequence, b.Sequence) }).Sequence
+	if v := damaged(append(slices.Clone(e.landed), twice)); v.Duplicates != 1 || v.Missing+v.OutOfOrder+v.Invented > 0 {
 		t.Errorf("an event doubled: got %+v", v)
 	}
-	swapped := slices.Clone(landed)
+	swapped := slices.Clone(e.landed)
 	for i, a := range facts {
 		k := slices.IndexFunc(facts[i+1:], func(b int) bool {
-			return landed[a].Event.PartitionKey == landed[b].Event.PartitionKey && landed[a].Event.Data.Agent.ID == landed[b].Event.Data.Agent.ID
+			return swapped[a].Event.PartitionKey == swapped[b].Event.PartitionKey && swapped[a].Event.Data.Agent.ID == swapped[b].Event.Data.Agent.ID
 		})
 		if k < 0 {
 			continue
 		}
 		b := facts[i+1+k]
-		swapped[a].Sequence, swapped[b].Sequence = landed[b].Sequence, landed[a].Sequence
+		swapped[a].Sequence, swapped[b].Sequence = swapped[b].Sequence, swapped[a].Sequence
 		break
 	}
-	if v := judge(entries, swapped, end, scenario{}); v.OutOfOrder == 0 || v.Duplicates+v.Missing+v.Invented > 0 {
+	if v := damaged(swapped); v.OutOfOrder == 0 || v.Duplicates+v.Missing+v.Invented > 0 {
 		t.Errorf("two events swapped: got %+v", v)
 	}
 }

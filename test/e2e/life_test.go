@@ -38,6 +38,7 @@ type life struct {
 	Brokers  []string // of a Kafka, in place of that
 	Topic    string
 	Spool    string
+	MaxBytes int64  // of the spool
 	Accepted string // a file: the id of every event that was made durable
 	Dies     point
 	After    int64 // how often it passes the point where it dies
@@ -94,7 +95,7 @@ func (l *life) run(ctx context.Context) (err error) {
 		return err
 	}
 	disk, err := spool.Open(spool.Options{
-		Dir: l.Spool, MaxBytes: 32 << 20, Files: files{spool.OS, l}, Log: log, Registerer: reg,
+		Dir: l.Spool, MaxBytes: l.MaxBytes, Files: files{spool.OS, l}, Log: log, Registerer: reg,
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,7 @@ func TestPlannedRestartControl(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, setup{flood: rate, broker: newBroker(t, 2*time.Minute)})
 	r.grow(t, 150)
+	r.judged(t, scenario{}) // all has landed, and what is open stays so
 	r.stop(t)
 	if err := os.RemoveAll(filepath.Join(filepath.Dir(r.config), "spool")); err != nil {
 		t.Fatal(err)
@@ -115,7 +116,7 @@ func TestDrain(t *testing.T) {
 	end := time.Now().Add(-time.Second)
 	r.inside.StopWorkload()
 	b.start(t)
-	if v := judge(r.ledger(t), r.stored(t), end, scenario{}); v.Missing < 200 {
+	if v := (evidence{r.ledger(t), r.stored(t), end}).judge(scenario{}); v.Missing < 200 {
 		t.Errorf("of what only the spool holds, %d are missed: %+v", v.Missing, v)
 	}
 	p := launch(t, nil, "drain", "-c", r.config)
@@ -128,7 +129,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("drain does not say that nothing is left: %q", last)
 	}
 	landed := r.stored(t)
-	v := judge(r.ledger(t), landed, end, scenario{faults: []fault{{}}, lasted: time.Minute})
+	v := evidence{r.ledger(t), landed, end}.judge(scenario{faults: []fault{{}}, lasted: time.Minute})
 	t.Logf("%+v", v)
 	if err := v.Err(); err != nil {
 		t.Error(err)
