@@ -88,7 +88,7 @@ func (s *sinkConfig) SetDefaults() { s.Start = "oldest" }
 type bridgeConfig struct {
 	ID           string          `yaml:"id"`           // default: the host's name
 	PartitionBy  string          `yaml:"partition_by"` // task (default), agent
-	DialRate     float64         `yaml:"dial_rate"`    // sessions per second
+	DialRate     float64         `yaml:"dial_rate"`    // sessions that begin in a second, at most
 	SilenceLimit config.Duration `yaml:"silence_limit"`
 	RefusedRetry config.Duration `yaml:"refused_retry"`
 	Stop         string          `yaml:"stop"` // auto (default), fast, drain

@@ -36,7 +36,8 @@ type Options struct {
 	BridgeID string
 	// PartitionByAgent makes the agent the partition key of every event: a total order per agent instead of per task chain.
 	PartitionByAgent bool
-	// DialRate is the dial budget of the process, sessions per second; default 50. Dials are paced, first ones and reconnects alike.
+	// DialRate is the dial budget of the process: how many sessions the vendor may see begin within any second; default 50. Dials are paced a little below
+	// that, first ones and reconnects alike.
 	DialRate float64
 	// Silence is how long a feed may deliver neither frame nor beat before its session is replaced; default 30 s.
 	Silence time.Duration

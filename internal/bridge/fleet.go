@@ -86,13 +86,18 @@ const (
 	evictedWithin = time.Minute
 )
 
+// arriving is the part of the dial budget that is used. The vendor counts arrivals, and what a busy machine or the way there holds back for a moment
+// arrives with what was dialled later.
+const arriving = 0.95
+
 func newFleet(h *heart, sources map[string]Feed) *fleet {
 	// The vendor's limit is for any second, also for the one that begins with all that a turn of the loop may dial at once.
-	turn := h.DialRate * tickEvery.Seconds()
-	limit, burst := h.DialRate-turn, 1
-	if turn >= 1 { // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
-		burst = int(turn) + 1
-		limit = h.DialRate - float64(burst)
+	most := arriving * h.DialRate
+	turn := most * tickEvery.Seconds()
+	limit, burst := most-turn, 1
+	if turn > 0.7 { // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
+		burst = max(int(turn), 1) + 1
+		limit = most - float64(burst)
 	}
 	budget := rate.NewLimiter(rate.Limit(limit), burst)
 	return &fleet{heart: h, sources: sources, members: map[memberKey]*member{}, budget: budget}

@@ -113,7 +113,7 @@ func (rawMapper) Map(v *mapping.View, _ source.Frame, emit func(*event.Event) er
 }
 
 func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
-	const agents, rate = 1000, 50
+	const agents, rate, most = 1000, 50, 47
 	st := newStage(t, Options{DialRate: rate}, agents)
 	check := func(what string, dials []dial) {
 		t.Helper()
@@ -127,8 +127,8 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 					n++
 				}
 			}
-			if n > rate {
-				t.Fatalf("%s: %d dials within a second, want %d at most", what, n, rate)
+			if n > most {
+				t.Fatalf("%s: %d dials within a second, want %d at most", what, n, most)
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 			st.fleet.tick()
 		}
 	}
-	pass(34 * time.Second) // this test's jitter puts them all after 10 s, and 1000 take 22
+	pass(36 * time.Second) // this test's jitter puts them all after 10 s, and 1000 take 24
 	first := st.dials
 	check("first dials", first)
 	for _, d := range first {
@@ -148,13 +148,13 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 	for _, d := range first { // all lost at once
 		st.fleet.ended(d.m, d.s, retry.Reasonf("close_1006", "reset"))
 	}
-	pass(28 * time.Second)
+	pass(30 * time.Second)
 	check("reconnects", st.dials)
 }
 
 // TestDialBudgetIsUsed: what a turn of the loop leaves of the budget is not lost, whatever part of a dial that is.
 func TestDialBudgetIsUsed(t *testing.T) {
-	for _, rate := range []float64{1, 10, 11, 19, 30} {
+	for _, rate := range []float64{1, 6, 7, 8, 9, 10, 11, 19, 30, 50} {
 		const seconds = 20
 		agents := int(seconds * rate)
 		st := newStage(t, Options{DialRate: rate}, agents)
@@ -162,7 +162,7 @@ func TestDialBudgetIsUsed(t *testing.T) {
 			m.due = st.clock
 		}
 		st.pass(seconds * time.Second)
-		if got, least := len(st.dials), agents*3/4; got < least {
+		if got, least := len(st.dials), agents*7/10; got < least {
 			t.Errorf("%g per second: %d dials in %d s, want %d at least", rate, got, seconds, least)
 		}
 	}
