@@ -36,8 +36,8 @@ type Options struct {
 	BridgeID string
 	// PartitionByAgent makes the agent the partition key of every event: a total order per agent instead of per task chain.
 	PartitionByAgent bool
-	// DialRate is the dial budget of the process: how many sessions the vendor may see begin within any second; default 50. Dials are paced a little below
-	// that, first ones and reconnects alike.
+	// DialRate is the dial budget of the process: how many sessions the vendor may see begin within any second; default 50. Dials are paced below
+	// that, first ones and reconnects alike: from 8 on any second leaves a twentieth of it; a lower one that is no whole number is rounded up.
 	DialRate float64
 	// Silence is how long a feed may deliver neither frame nor beat before its session is replaced; default 30 s.
 	Silence time.Duration
@@ -209,7 +209,10 @@ func (b *Bridge) close(ctx context.Context, sinks time.Duration) error {
 	defer cancel()
 	var errs []error
 	for _, p := range b.publishers {
-		if err := p.sink.Close(sinksCtx); err != nil {
+		switch err := p.sink.Close(sinksCtx); {
+		case errors.Is(err, context.DeadlineExceeded): // the log has what was under way; a bridge that was to drain says so itself
+			b.heart.logger.Warn("the broker did not answer in time: the next start asks it what it holds", zap.String("sink", p.name), zap.Error(err))
+		case err != nil:
 			errs = append(errs, fmt.Errorf("sink %s: close: %w", p.name, err))
 		}
 		if err := p.finish(); err != nil {

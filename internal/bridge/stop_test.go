@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +19,7 @@ import (
 )
 
 // stopFast runs a bridge that does not drain for a minute, and returns what it says and how long its end took.
-func stopFast(t *testing.T, log spool.Log, s *plainSink) (took time.Duration, err error) {
+func stopFast(t *testing.T, log spool.Log, s sink.Sink) (took time.Duration, err error) {
 	t.Helper()
 	b, err := New(Options{BridgeID: "b"}, map[string]Feed{"quiet": quiet}, log, map[string]sink.Sink{"plain": s}, &letterBox{}, zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
@@ -61,6 +63,46 @@ func TestAFastStopLeavesTheRestToTheNextProcess(t *testing.T) {
 		for _, r := range back.stored {
 			if strings.Contains(string(r.Data), `"cause":"crash"`) {
 				t.Errorf("got a crash: %s", r.Header.ID)
+			}
+		}
+	})
+}
+
+// muteSink is a broker that takes what it is sent and does not answer.
+type muteSink struct {
+	plainSink
+	out []*sink.Batch
+}
+
+func (s *muteSink) Send(b *sink.Batch) { s.out = append(s.out, b) }
+
+func (s *muteSink) Close(ctx context.Context) error {
+	<-ctx.Done()
+	for _, b := range s.out {
+		b.Done(ctx.Err())
+	}
+	return fmt.Errorf("%d batches were not confirmed: %w", len(s.out), ctx.Err())
+}
+
+// TestAFastStopLeavesWhatIsUnderWay: a broker that does not answer while the bridge stops makes that no failure: the next process has what was under way.
+func TestAFastStopLeavesWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := spool.NewMemory(spool.MemoryOptions{Manual: true})
+		log.Commit(1 << 40)
+		mute := &muteSink{}
+		took, err := stopFast(t, &committing{Memory: log}, mute)
+		if err != nil || took > 2*time.Second || len(mute.out) == 0 {
+			t.Fatalf("got %v after %v with %d batches out, want a clean stop within 2 s with some", err, took, len(mute.out))
+		}
+		back := &plainSink{}
+		if _, err := stopFast(t, &committing{Memory: log.Crash(1 << 40)}, back); err != nil {
+			t.Error(err)
+		}
+		for _, b := range mute.out {
+			for _, r := range b.Records {
+				if !slices.ContainsFunc(back.stored, func(s spool.Record) bool { return s.Header.ID == r.Header.ID }) {
+					t.Errorf("%s was under way and is not delivered", r.Header.ID)
+				}
 			}
 		}
 	})
