@@ -86,17 +86,17 @@ const (
 	evictedWithin = time.Minute
 )
 
-// arriving is the part of the dial budget that is used. The vendor counts arrivals, and what a busy machine or the way there holds back for a moment
-// arrives with what was dialled later.
-const arriving = 0.95
+// headroom is how much of the dial budget every second leaves, as a share. The vendor counts arrivals, and what a busy machine or the way there holds back for
+// a moment arrives with what was dialled later.
+const headroom = 0.05
 
 func newFleet(h *heart, sources map[string]Feed) *fleet {
 	// The vendor's limit is for any second, also for the one that begins with all that a turn of the loop may dial at once.
-	most := arriving * h.DialRate
+	most := (1 - headroom) * h.DialRate
 	turn := most * tickEvery.Seconds()
 	limit, burst := most-turn, 1
 	if turn > 0.7 { // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
-		burst = max(int(turn), 1) + 1
+		burst = int(turn+0.3) + 1
 		limit = most - float64(burst)
 	}
 	budget := rate.NewLimiter(rate.Limit(limit), burst)

@@ -154,7 +154,7 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 
 // TestDialBudgetIsUsed: what a turn of the loop leaves of the budget is not lost, whatever part of a dial that is.
 func TestDialBudgetIsUsed(t *testing.T) {
-	for _, rate := range []float64{1, 6, 7, 8, 9, 10, 11, 19, 30, 50} {
+	for _, rate := range []float64{1, 7, 8, 9, 10, 11, 16, 17, 19, 20, 21, 30, 50} {
 		const seconds = 20
 		agents := int(seconds * rate)
 		st := newStage(t, Options{DialRate: rate}, agents)

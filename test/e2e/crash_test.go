@@ -113,8 +113,7 @@ func (m *mortal) lives(t *testing.T) {
 // delivered judges: what was accepted has landed, what was not lies in a gap.
 func (m *mortal) delivered(t *testing.T) {
 	t.Helper()
-	m.ample(t)
-	m.inside.StopWorkload()
+	m.end(t)
 	accepted := m.known(t)
 	for deadline := time.Now().Add(patience); len(missingOf(accepted, m.stored(t))) > 0 && time.Now().Before(deadline); {
 		<-time.After(200 * time.Millisecond)

@@ -141,7 +141,7 @@ func TestSickDisk(t *testing.T) {
 				pace = rate
 			}
 			m := newMortal(t, float64(pace))
-			m.life.MaxBytes = 256 << 20 // is not full when a slow machine has not yet published what a slow disk held back
+			m.life.MaxBytes = 256 << 20 // not full when a slow machine has not yet published what a slow disk held back; a stage is of 8 MiB then
 			m.life.Trouble = filepath.Join(t.TempDir(), "trouble")
 			m.bridge = m.life.begin(t)
 			m.live(t)

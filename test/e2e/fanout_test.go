@@ -225,7 +225,7 @@ func TestSinksComeAndGo(t *testing.T) {
 	if body := r.ready(t); strings.Contains(body, "spool_forgotten") {
 		t.Errorf("/readyz: %s", body)
 	}
-	r.inside.StopWorkload()
+	r.end(t)
 	for _, o := range []*outlet{late, fresh, back} {
 		choose := func(e *event.Event) bool { return o != fresh || !e.Recorded.Time().Before(added) }
 		until(t, o.name+" has what it is to have", func() bool {

@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 func (r *rig) settle(t *testing.T, s scenario) {
 	t.Helper()
 	if s.unfair == nil {
-		r.ample(t)
+		r.end(t)
 	}
 	v, e := r.judged(t, s)
 	t.Logf("%+v", v)

@@ -80,13 +80,32 @@ func count(landed []ledger.Landed, typ event.Type) (n int) {
 	return n
 }
 
-// ample returns once so much was told outside of gaps that the judge's own control has something to take away.
-func (r *rig) ample(t *testing.T) {
+// end ends the workload, where the simulator can, once enough was told outside of gaps that the judge's own control has something to take away. What is
+// told later than what has landed may yet turn out to lie in a gap.
+func (r *rig) end(t *testing.T) {
 	t.Helper()
+	if r.ended {
+		return
+	}
+	r.ended = true
 	until(t, "enough is told outside of gaps for the judge's own control", func() bool {
-		e := evidence{landed: slices.DeleteFunc(r.stored(t), fromSocket), entries: r.ledger(t), end: time.Now()}
+		e := evidence{landed: r.stored(t), entries: r.ledger(t)}
+		for _, l := range e.landed {
+			e.end = later(e.end, l.Event.Recorded.Time().Add(-ledger.Slack))
+		}
+		e.landed = slices.DeleteFunc(e.landed, fromSocket)
 		return e.judge(scenario{}).Missing >= rate
 	})
+	if r.inside != nil {
+		r.inside.StopWorkload()
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // fromSocket tells the vendor's facts, as a socket brought them.

@@ -265,7 +265,7 @@ func (s *segment) failed() {
 // failing is what the file Trouble of a life holds where its disk fails; else it is slow: slower than a stage takes to fill up.
 const (
 	failing = "failing"
-	slow    = 20 * time.Second
+	slow    = 30 * time.Second
 )
 
 func (s *segment) sync() error {

@@ -63,7 +63,7 @@ func TestOutage(t *testing.T) {
 			}
 			b.allow(t)
 			r.grow(t, pace)
-			r.inside.StopWorkload() // a lane that has much to catch up with does, however slow the machine is
+			r.end(t) // a lane that has much to catch up with does, however slow the machine is
 			if o.crash {
 				r.healed(t, s)
 			}

@@ -129,6 +129,7 @@ type rig struct {
 	landed    []ledger.Landed // what was read of the stream
 	outlets   []*outlet       // several sinks, in place of one at server; see fanOut
 	disturbed bool            // somebody is meant to do more than observe
+	ended     bool            // see end
 }
 
 const (

@@ -62,6 +62,7 @@ func TestPlannedRestartControl(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, setup{flood: rate, broker: newBroker(t, 2*time.Minute)})
 	r.grow(t, 150)
+	r.end(t)
 	r.judged(t, scenario{}) // all has landed, and what is open stays so
 	r.stop(t)
 	if err := os.RemoveAll(filepath.Join(filepath.Dir(r.config), "spool")); err != nil {
