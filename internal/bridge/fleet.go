@@ -94,10 +94,10 @@ func newFleet(h *heart, sources map[string]Feed) *fleet {
 	// The vendor's limit is for any second, also for the one that begins with all that a turn of the loop may dial at once.
 	most := (1 - headroom) * h.DialRate
 	turn := most * tickEvery.Seconds()
-	limit, burst := most-turn, 1
-	if turn > 0.7 { // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
-		burst = int(turn+0.3) + 1
-		limit = most - float64(burst)
+	burst := int(turn+0.3) + 1 // with room for what is left of a turn: a smaller bucket would spill it, and with it up to half of the budget
+	limit := most - float64(burst)
+	if burst == 1 { // one dial at a time, some turns apart
+		limit = most - turn
 	}
 	budget := rate.NewLimiter(rate.Limit(limit), burst)
 	return &fleet{heart: h, sources: sources, members: map[memberKey]*member{}, budget: budget}

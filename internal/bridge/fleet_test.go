@@ -154,7 +154,8 @@ func TestDialBudgetSpreadsFirstDialsAndReconnects(t *testing.T) {
 
 // TestDialBudgetIsUsed: what a turn of the loop leaves of the budget is not lost, whatever part of a dial that is.
 func TestDialBudgetIsUsed(t *testing.T) {
-	for _, rate := range []float64{1, 7, 8, 9, 10, 11, 16, 17, 19, 20, 21, 30, 50} {
+	const most, some = 0.75, 0.7 // with nearly a dial a turn, whole dials and whole turns fit each other worst
+	for rate, part := range map[float64]float64{1: most, 7: some, 8: some, 9: some, 10: most, 11: most, 16: most, 17: most, 19: most, 20: most, 21: most, 30: most, 50: most} {
 		const seconds = 20
 		agents := int(seconds * rate)
 		st := newStage(t, Options{DialRate: rate}, agents)
@@ -162,7 +163,7 @@ func TestDialBudgetIsUsed(t *testing.T) {
 			m.due = st.clock
 		}
 		st.pass(seconds * time.Second)
-		if got, least := len(st.dials), agents*7/10; got < least {
+		if got, least := len(st.dials), int(part*float64(agents)); got < least {
 			t.Errorf("%g per second: %d dials in %d s, want %d at least", rate, got, seconds, least)
 		}
 	}

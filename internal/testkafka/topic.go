@@ -28,8 +28,7 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int, settin
 		}
 		return answer.Errors[topic]
 	})
-	attempt(t, "see "+topic, func(ctx context.Context) error { return c.everywhere(ctx, topic, partitions) })
-	c.EndOffsets(t, topic) // a leader is known before it knows it itself
+	c.led(t, topic, partitions)
 }
 
 // AddPartitions makes them so many, and returns when every node that answers knows all leaders, and these know it themselves.
@@ -44,7 +43,13 @@ func (c *Cluster) AddPartitions(t testing.TB, topic string, partitions int) {
 		}
 		return answer.Errors[topic]
 	})
-	attempt(t, "see partitions of "+topic, func(ctx context.Context) error { return c.everywhere(ctx, topic, partitions) })
+	c.led(t, topic, partitions)
+}
+
+// led returns when every node that answers knows all leaders, and these know it themselves, which comes later.
+func (c *Cluster) led(t testing.TB, topic string, partitions int) {
+	t.Helper()
+	attempt(t, "see the leaders of "+topic, func(ctx context.Context) error { return c.everywhere(ctx, topic, partitions) })
 	c.EndOffsets(t, topic)
 }
 

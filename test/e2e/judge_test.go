@@ -89,23 +89,17 @@ func (r *rig) end(t *testing.T) {
 	}
 	r.ended = true
 	until(t, "enough is told outside of gaps for the judge's own control", func() bool {
-		e := evidence{landed: r.stored(t), entries: r.ledger(t)}
-		for _, l := range e.landed {
-			e.end = later(e.end, l.Event.Recorded.Time().Add(-ledger.Slack))
+		landed := r.stored(t)
+		var newest event.Instant
+		for _, l := range landed {
+			newest = max(newest, l.Event.Recorded)
 		}
-		e.landed = slices.DeleteFunc(e.landed, fromSocket)
+		e := evidence{landed: slices.DeleteFunc(landed, fromSocket), entries: r.ledger(t), end: newest.Time().Add(-ledger.Slack)}
 		return e.judge(scenario{}).Missing >= rate
 	})
 	if r.inside != nil {
 		r.inside.StopWorkload()
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // fromSocket tells the vendor's facts, as a socket brought them.
